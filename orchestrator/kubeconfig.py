@@ -1,0 +1,162 @@
+"""Kubeconfig files: where the cluster is and how to prove who one is.
+
+`kubectl` and `navctl` read the same file. The gRPC address, which Kubernetes has no field for, is an extension of the
+cluster entry named `navarch`. Keys and certificates are taken from files (a relative path starts at the kubeconfig's
+own directory) or from base64 `*-data` fields; data wins, as in Kubernetes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from orchestrator.atomic_file import write_atomically
+
+EXTENSION = "navarch"
+
+
+class KubeconfigError(Exception):
+    """A kubeconfig that can't be used; the message names the file, the place in it and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """All a client needs: the gRPC address, the authority it trusts, its own certificate, and the default namespace."""
+
+    address: str
+    ca: bytes
+    certificate: bytes
+    key: bytes
+    namespace: str
+
+
+def write(
+    path: Path,
+    *,
+    cluster: str,
+    server_url: str,
+    grpc_address: str,
+    ca_file: Path,
+    cert_file: Path,
+    key_file: Path,
+) -> None:
+    """Write a kubeconfig with one cluster, one user (named after its certificate's file) and one context."""
+    user = cert_file.stem
+    context = f"{user}@{cluster}"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": context,
+        "clusters": [
+            {
+                "name": cluster,
+                "cluster": {
+                    "server": server_url,
+                    "certificate-authority": str(ca_file),
+                    "extensions": [{"name": EXTENSION, "extension": {"grpc": grpc_address}}],
+                },
+            }
+        ],
+        "users": [{"name": user, "user": {"client-certificate": str(cert_file), "client-key": str(key_file)}}],
+        "contexts": [{"name": context, "context": {"cluster": cluster, "user": user}}],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, yaml.safe_dump(content, sort_keys=False).encode(), mode=0o600)
+
+
+def load(path: Path, context: str | None = None) -> Connection:
+    """The connection of a context (the current one when not given). Raises KubeconfigError."""
+    file = _File(path)
+    chosen = context or file.text(file.root, "current-context", "")
+    if not chosen:
+        raise KubeconfigError(f"{path}: current-context is not set: set it, or name a context")
+    entry = file.named("contexts", "context", chosen)
+    where = f"contexts[{chosen}].context"
+    cluster_name = file.required(entry, "cluster", where)
+    cluster = file.named("clusters", "cluster", cluster_name)
+    user_name = file.required(entry, "user", where)
+    user = file.named("users", "user", user_name)
+    return Connection(
+        address=file.grpc_address(cluster, cluster_name),
+        ca=file.material(cluster, "certificate-authority", f"clusters[{cluster_name}].cluster"),
+        certificate=file.material(user, "client-certificate", f"users[{user_name}].user"),
+        key=file.material(user, "client-key", f"users[{user_name}].user"),
+        namespace=file.text(entry, "namespace", where) or "default",
+    )
+
+
+class _File:
+    """A parsed kubeconfig and the checked ways to take things out of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            content = yaml.safe_load(path.read_bytes())
+        except OSError as error:
+            raise KubeconfigError(f"{path}: {error.strerror or error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise KubeconfigError(f"{path}: not valid YAML: {error}") from error
+        self.root = self._mapping(content, "the file")
+
+    def _mapping(self, value: object, where: str) -> Mapping[str, object]:
+        if not isinstance(value, Mapping):
+            raise KubeconfigError(f"{self.path}: {where} must be a mapping")
+        return value
+
+    def named(self, section: str, inner: str, name: str) -> Mapping[str, object]:
+        """The entry called `name` of one of the three lists."""
+        entries = self.root.get(section)
+        if not isinstance(entries, list):
+            raise KubeconfigError(f"{self.path}: {section} must be a list")
+        for entry in entries:
+            if isinstance(entry, Mapping) and entry.get("name") == name:
+                return self._mapping(entry.get(inner), f"{section}[{name}].{inner}")
+        known = ", ".join(str(entry.get("name")) for entry in entries if isinstance(entry, Mapping))
+        raise KubeconfigError(f'{self.path}: no {inner} named "{name}" (there are: {known or "none"})')
+
+    def text(self, mapping: Mapping[str, object], field: str, where: str) -> str:
+        value = mapping.get(field)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise KubeconfigError(f"{self.path}: {where}{'.' if where else ''}{field} must be a string")
+        return value
+
+    def required(self, mapping: Mapping[str, object], field: str, where: str) -> str:
+        value = self.text(mapping, field, where)
+        if not value:
+            raise KubeconfigError(f"{self.path}: {where}.{field} is required")
+        return value
+
+    def grpc_address(self, cluster: Mapping[str, object], name: str) -> str:
+        extensions = cluster.get("extensions")
+        for item in extensions if isinstance(extensions, list) else ():
+            if isinstance(item, Mapping) and item.get("name") == EXTENSION:
+                where = f"clusters[{name}].cluster.extensions[{EXTENSION}].extension"
+                return self.required(self._mapping(item.get("extension"), where), "grpc", where)
+        raise KubeconfigError(
+            f'{self.path}: cluster "{name}" has no gRPC address: add to it '
+            f"extensions: [{{name: {EXTENSION}, extension: {{grpc: HOST:7443}}}}]"
+        )
+
+    def material(self, mapping: Mapping[str, object], field: str, where: str) -> bytes:
+        """The bytes of a certificate or key, from `<field>-data` or the file `<field>` names."""
+        data = self.text(mapping, f"{field}-data", where)
+        if data:
+            try:
+                return base64.b64decode(data, validate=True)
+            except binascii.Error as error:
+                raise KubeconfigError(f"{self.path}: {where}.{field}-data is not base64: {error}") from error
+        name = self.text(mapping, field, where)
+        if not name:
+            raise KubeconfigError(f"{self.path}: {where} needs {field} or {field}-data")
+        file = self.path.parent / name
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise KubeconfigError(f"{self.path}: {where}.{field}: {file}: {error.strerror or error}") from error
