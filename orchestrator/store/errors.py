@@ -1,0 +1,68 @@
+"""What can go wrong in the store, each with the fact the caller needs to go on.
+
+The store knows no API, so these are not API errors; the server translates them (Compacted becomes Expired, ValueTooLarge
+becomes RequestEntityTooLarge, StoreUnavailable becomes ServiceUnavailable).
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The common ancestor of everything the store raises."""
+
+
+class Compacted(StoreError):
+    """The asked revision is older than the history that is kept: list again and watch from there."""
+
+    def __init__(self, compacted_revision: int) -> None:
+        super().__init__(f"the history up to revision {compacted_revision} has been compacted")
+        self.compacted_revision = compacted_revision
+
+
+class FutureRevision(StoreError):
+    """The asked revision has not been written yet."""
+
+    def __init__(self, asked: int, current: int) -> None:
+        super().__init__(f"revision {asked} lies in the future: the store is at revision {current}")
+        self.asked = asked
+        self.current = current
+
+
+class WatcherTooSlow(StoreError):
+    """The reader fell behind by more than its backlog holds and was cut; it can resume after `delivered_revision`."""
+
+    def __init__(self, delivered_revision: int, backlog: int) -> None:
+        super().__init__(
+            f"the watcher fell more than {backlog} events behind and was cut: resume after revision {delivered_revision}"
+        )
+        self.delivered_revision = delivered_revision
+        self.backlog = backlog
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot answer: it is closed, has no leader, or its disk failed. A write's fate is then unknown."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Too many writes wait already; this one was not taken and may be tried again."""
+
+
+class StoreLocked(StoreUnavailable):
+    """Another process has this directory open."""
+
+
+class StoreCorrupt(StoreError):
+    """What is on the disk is not what was written. Nothing was changed; the message says which file and where."""
+
+
+class ValueTooLarge(StoreError):
+    """A value, a key or a whole txn is over its limit. Nothing was written."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(f"{what} is {size} bytes: the limit is {limit} bytes")
+        self.size = size
+        self.limit = limit
+
+
+class InvalidTxn(StoreError):
+    """A txn that makes no sense: an empty key, or two operations on one key."""

@@ -1,0 +1,172 @@
+"""The store as everything above sees it: keys, bytes and revisions.
+
+Keys are ordered text, values are bytes that the store never looks into. Every txn that changes something gets the next
+revision: revisions are dense, never reused, and all writes of one txn share one. An empty store is at revision 1, so the
+first write is revision 2.
+
+Promises: a txn that returned is on disk (and on a majority, where there are several members); a read sees every txn
+that returned before it began; a watch delivers every event of its prefix once, in order, never half a revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """One version of one key."""
+
+    key: str
+    value: bytes
+    create_revision: int
+    """The revision that made the key; a deleted and remade key gets a new one."""
+    mod_revision: int
+    """The revision that wrote this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The condition that the key's last write was `mod_revision`; 0: that the key does not exist."""
+
+    key: str
+    mod_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the key; removing what is not there changes nothing and is no error."""
+
+    key: str
+
+
+Operation = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class TxnResult:
+    """What a txn did. `revision` is the txn's own, or the store's current one when nothing was changed."""
+
+    succeeded: bool
+    revision: int
+    conflicts: tuple[KeyValue | None, ...]
+    """For each failed compare, in order, what is there instead; None: the key does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeResult:
+    """A page of a range, as of `revision`."""
+
+    items: Sequence[KeyValue]
+    revision: int
+    more: bool
+    count: int
+    """All keys under the prefix at that revision, also those outside this page."""
+
+
+@dataclass(slots=True)
+class Event:
+    """One key's change. One instance is shared by all watchers: nobody changes it but through `cached`."""
+
+    key: str
+    value: bytes | None
+    """The new value; None: the key was deleted."""
+    revision: int
+    previous: KeyValue | None
+    """What was there before; None: the key was created."""
+    cached: object | None = None
+    """Belongs to the reader above, who keeps the decoded or encoded form here so that it is made once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """For health, metrics and people."""
+
+    member: str
+    leader: str | None
+    is_leader: bool
+    term: int
+    revision: int
+    compacted_revision: int
+    keys: int
+    db_size: int
+    """Bytes of all current keys and values."""
+    history_size: int
+    """Bytes of the past versions still kept."""
+    log_size: int
+    """Bytes of the log's segments on disk."""
+    log_first_index: int
+    log_last_index: int
+    commit_index: int
+    applied_index: int
+    snapshot_index: int
+    """The log index the last snapshot covers; 0: there is none."""
+    watchers: int
+    fsyncs: int
+    fsync_seconds: float
+    """The time spent in all fsyncs since the start."""
+    pending_writes: int
+    failure: str | None
+    """Why the store has stopped for good; None while it works."""
+
+
+class Watch(Protocol):
+    """An asynchronous iterator over batches of events, in revision order; a revision is never split."""
+
+    @property
+    def progress(self) -> int:
+        """Every event of the prefix up to this revision has been delivered."""
+
+    def __aiter__(self) -> AsyncIterator[Sequence[Event]]: ...
+
+    async def __anext__(self) -> Sequence[Event]:
+        """Wait for the next batch. Raises WatcherTooSlow, StoreUnavailable; ends after `close`."""
+
+    def close(self) -> None:
+        """Stop; a waiting reader's iteration ends. Closing twice is fine."""
+
+
+class Store(Protocol):
+    """A revisioned, ordered, watchable map that survives whatever happens to its process."""
+
+    async def get(self, key: str, *, revision: int = 0, serializable: bool = False) -> KeyValue | None:
+        """The key's version at `revision` (0: now). Raises Compacted, FutureRevision, StoreUnavailable."""
+
+    async def range(
+        self, prefix: str, *, start_after: str = "", limit: int = 0, revision: int = 0, serializable: bool = False
+    ) -> RangeResult:
+        """The keys that begin with `prefix`, in order, at one revision; from behind `start_after`, at most `limit`."""
+
+    async def txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> TxnResult:
+        """If all compares hold, do all operations at one revision, else none. Returns when it is durable.
+
+        Raises ValueTooLarge, InvalidTxn, StoreBusy (not written) and StoreUnavailable (fate unknown).
+        """
+
+    def watch(self, prefix: str, *, after: int) -> Watch:
+        """Every event of the prefix with a revision above `after`, from history first, then as it happens.
+
+        Raises at once: Compacted when `after` is older than the history, FutureRevision, StoreUnavailable.
+        """
+
+    async def compact(self, revision: int) -> None:
+        """Forget what was overwritten or deleted up to `revision`. Compacting again to an older one does nothing."""
+
+    def status(self) -> StoreStatus: ...
+
+    async def wait_ready(self) -> None:
+        """Wait until the store can answer. Raises StoreUnavailable when it never will."""
+
+    async def wait_failed(self) -> str:
+        """Wait until the store has failed for good, and say why: the process should then exit and be started again."""
+
+    async def close(self) -> None:
+        """Finish what was begun, flush, release the directory. Closing twice is fine."""
