@@ -1,7 +1,7 @@
 """The messages of the schema under one name: `from orchestrator.api.v1 import Pod, Deployment, Object`.
 
-The modules behind it are generated from `proto/orchestrator/api/v1`, one for each file there. Services are not re-exported: their stubs are in
-`resources_pb2_grpc` and `streams_pb2_grpc`.
+The modules behind it are generated from `proto/orchestrator/api/v1`, one for each file there. Services are not
+re-exported: their stubs are in `resources_pb2_grpc` and `streams_pb2_grpc`.
 """
 
 from orchestrator.api.v1.apps_pb2 import *  # noqa: F403
