@@ -1,0 +1,22 @@
+"""The way to the API server for everyone who is not part of it: a typed client, and informers that follow one kind."""
+
+from orchestrator.client.client import Change, ChangeType, Client, Listing
+from orchestrator.client.exec import Channel, ExecSession
+from orchestrator.client.informer import Informer
+from orchestrator.client.operations import Bind, Create, Delete, Patch, PatchType, Update
+
+__all__ = [
+    "Bind",
+    "Change",
+    "ChangeType",
+    "Channel",
+    "Client",
+    "Create",
+    "Delete",
+    "ExecSession",
+    "Informer",
+    "Listing",
+    "Patch",
+    "PatchType",
+    "Update",
+]
