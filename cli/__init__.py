@@ -1,0 +1,1 @@
+"""What people run: `navctl`, and `navarch`, which starts a daemon."""
