@@ -2,8 +2,8 @@
 
 A file `proto/a/b/c.proto` becomes `a/b/c_pb2.py` and `c_pb2.pyi`; one with a service also `c_pb2_grpc.py` and its stub.
 The modules are built aside and moved into place, so that a process importing them at that moment sees old ones or new
-ones, never halves. A folder whose sources, outputs and compiler are those of the last run is left alone, which makes the
-script free to call.
+ones, never halves. A folder whose sources, outputs and compiler are those of the last run is left alone, which makes
+the script free to call.
 """
 
 from __future__ import annotations

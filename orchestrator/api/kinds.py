@@ -1,8 +1,8 @@
 """The kinds of objects there are, read once from the schema's `(resource)` options.
 
-A kind is a message in the `Object` oneof with that option; nothing else lists them. `find_kind` understands what people type
-("po", "deployments.apps", "Deployment"), `kind_for` what manifests say (apiVersion and kind), `kind_of` tells it from a
-message. `wrap` and `unwrap` go between a typed object and the `Object` that travels and is stored.
+A kind is a message in the `Object` oneof with that option; nothing else lists them. `find_kind` understands what people
+type ("po", "deployments.apps", "Deployment"), `kind_for` what manifests say (apiVersion and kind), `kind_of` tells it
+from a message. `wrap` and `unwrap` go between a typed object and the `Object` that travels and is stored.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ class Kind:
 
 def _read(field: FieldDescriptor) -> Kind | None:
     descriptor = field.message_type
+    if descriptor is None:
+        return None
     options = descriptor.GetOptions()
     if not options.HasExtension(options_pb2.resource):
         return None
