@@ -1,8 +1,8 @@
 """JSON to messages, by a plan for each message: from JSON name to a function that checks a value and sets the field.
 
 A plan is made on first use; after that no descriptor is looked at. Decoding never guesses: a value of the wrong type
-is a BadRequest that names the field, what it must be and what it is. Fields that don't exist are collected; the caller of
-`decode` decides what becomes of them. `null` means absent.
+is a BadRequest that names the field, what it must be and what it is. Fields that don't exist are collected; the caller
+of `decode` decides what becomes of them. `null` means absent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Messages to JSON, by a plan for each message: from field number to JSON name and converter.
 
 A plan is made on first use; after that no descriptor is looked at. What is absent or zero is left out, except fields
-that the schema marks `always` and `optional` ones that are set. Keys of maps are sorted, so equal objects have equal JSON.
+that the schema marks `always` and `optional` ones that are set. Keys of maps are sorted: equal objects have equal JSON.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Manifests: the YAML and JSON files people write, read into plain JSON values and written back.
 
 Files are read the way Kubernetes' tools read them: several documents, `kind: List` taken apart, keys turned to text, no
-dates and no base-60 numbers (`22:22` is text). Values are built from the parsed nodes here rather than by PyYAML's
+dates and no base-60 numbers (`22:22` is text). Values are built from the parser's events here rather than by PyYAML's
 constructors, which gives every document its line, refuses keys given twice (PyYAML keeps the last), knows no tag that
 could make an object, and bounds what a small file can grow to through aliases.
 
@@ -10,11 +10,13 @@ All that is wrong with a file is a BadRequest that begins with the file and the 
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import yaml
 
@@ -113,8 +115,18 @@ class _Loader(_FastLoader):
     """YAML 1.1 as Kubernetes' tools resolve it."""
 
 
+class _Events(Protocol):
+    """The part of a loader that is used here."""
+
+    def check_event(self) -> bool: ...
+    def get_event(self) -> yaml.Event: ...
+    def peek_event(self) -> yaml.Event: ...
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str: ...
+    def dispose(self) -> None: ...
+
+
 class _Dumper(_FastDumper):
-    """Its resolvers are PyYAML's, which quote every text that some reader might take for a date, number or bool."""
+    """Quotes every text that this reader, or PyYAML's own, would take for a date, a number or a bool."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -128,6 +140,7 @@ _Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
 _INTEGER = r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _Loader.yaml_implicit_resolvers = {}
+_Dumper.yaml_implicit_resolvers = {first: list(some) for first, some in _Dumper.yaml_implicit_resolvers.items()}
 for _tag, _pattern, _first in (
     ("bool", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
     ("int", _INTEGER, "-+0123456789"),
@@ -135,100 +148,136 @@ for _tag, _pattern, _first in (
     ("merge", r"<<", "<"),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
 ):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, *([""] if _tag == "null" else [])]
-    )
+    for _reader_or_writer in (_Loader, _Dumper):
+        _reader_or_writer.add_implicit_resolver(  # type: ignore[attr-defined]
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, *([""] if _tag == "null" else [])]
+        )
 _TRUE = frozenset({"yes", "true", "on"})
 
 
 def _documents(text: str, source: str) -> Iterator[tuple[object, int]]:
-    loader = _Loader(text)
+    loader = cast(_Events, _Loader(text))
     try:
-        while loader.check_node():
-            node = loader.get_node()
-            if node is None:
-                continue
-            line = node.start_mark.line + 1
-            data = _Builder(source).build(node, 0)
-            if data is not None:
-                yield data, line
+        while loader.check_event():
+            event = loader.get_event()
+            if isinstance(event, yaml.DocumentStartEvent):
+                mark = loader.peek_event().start_mark
+                line = mark.line + 1 if mark else 1
+                data = _Builder(loader, source).build(0)
+                if data is not None:
+                    yield data, line
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+        at = error.problem_mark or error.context_mark
+        where = f"{source}:{at.line + 1}:{at.column + 1}" if at else source
         raise BadRequest(f"{where}: not valid YAML: {error.problem or error.context}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else 1
         raise BadRequest(f"{source}:{line}: not valid YAML: {error.reason}") from None
     except yaml.YAMLError as error:
         raise BadRequest(f"{source}: not valid YAML: {_one_line(error)}") from None
-    except RecursionError:
-        raise BadRequest(f"{source}: nested too deeply") from None
     finally:
         loader.dispose()
 
 
 class _Builder:
-    """Turns the nodes of one document into JSON values."""
+    """Turns the events of one document into JSON values.
 
-    def __init__(self, source: str) -> None:
+    From events, not nodes: the parser underneath composes nodes by recursion in C and dies on a file of nested lists.
+    """
+
+    def __init__(self, loader: _Events, source: str) -> None:
+        self._loader = loader
         self._source = source
-        self._nodes = 0
+        self._size = 0
+        self._anchors: dict[str, tuple[object, int]] = {}
 
-    def build(self, node: yaml.Node, depth: int) -> object:
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise self._fault(node, f"stands for more than {MAX_NODES} values: too many aliases")
+    def build(self, depth: int) -> object:
+        event = self._loader.get_event()
+        before = self._size
+        self._grow(event, 1)
         if depth > MAX_DEPTH:
-            raise self._fault(node, f"nested more than {MAX_DEPTH} levels deep")
-        match node:
-            case yaml.MappingNode():
-                return self._mapping(node, depth)
-            case yaml.SequenceNode():
-                return [self.build(item, depth + 1) for item in node.value]
-            case yaml.ScalarNode():
-                return self._scalar(node)
-        raise self._fault(node, "not a value")
+            raise self._fault(event, f"nested more than {MAX_DEPTH} levels deep")
+        value: object
+        match event:
+            case yaml.AliasEvent():
+                return self._alias(event)
+            case yaml.MappingStartEvent():
+                value = self._mapping(depth)
+            case yaml.SequenceStartEvent():
+                items: list[object] = []
+                while not isinstance(self._loader.peek_event(), yaml.SequenceEndEvent):
+                    items.append(self.build(depth + 1))
+                self._loader.get_event()
+                value = items
+            case _:
+                value = self._scalar(event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, self._size - before)
+        return value
 
-    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, object]:
+    def _grow(self, event: yaml.Event, by: int) -> None:
+        self._size += by
+        if self._size > MAX_NODES:
+            raise self._fault(event, f"stands for more than {MAX_NODES} values: too many aliases")
+
+    def _alias(self, event: yaml.AliasEvent) -> object:
+        if event.anchor not in self._anchors:
+            raise self._fault(event, f"the alias *{event.anchor} stands for nothing that is complete here")
+        value, size = self._anchors[event.anchor]
+        self._grow(event, size)
+        return copy.deepcopy(value)
+
+    def _mapping(self, depth: int) -> dict[str, object]:
         data: dict[str, object] = {}
         merged: dict[str, object] = {}
-        for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                for name, value in self._merge(value_node, depth).items():
+        while not isinstance(self._loader.peek_event(), yaml.MappingEndEvent):
+            event = self._loader.get_event()
+            if isinstance(event, yaml.ScalarEvent) and self._tag(event) == "tag:yaml.org,2002:merge":
+                for name, value in self._merge(event, depth).items():
                     merged.setdefault(name, value)
                 continue
-            key = self._key(key_node)
+            self._grow(event, 1)
+            key = self._key(event)
             if key in data:
-                raise self._fault(key_node, f'key "{key}" is given twice in the same mapping')
-            data[key] = self.build(value_node, depth + 1)
+                raise self._fault(event, f'key "{key}" is given twice in the same mapping')
+            data[key] = self.build(depth + 1)
+        self._loader.get_event()
         return {**merged, **data} if merged else data
 
-    def _merge(self, node: yaml.Node, depth: int) -> dict[str, object]:
-        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    def _merge(self, event: yaml.Event, depth: int) -> dict[str, object]:
+        value = self.build(depth + 1)
         merged: dict[str, object] = {}
-        for each in nodes:
-            value = self.build(each, depth + 1)
-            if not isinstance(value, dict):
-                raise self._fault(each, "<< takes a mapping or a list of mappings")
-            for name, item in value.items():
+        for each in value if isinstance(value, list) else [value]:
+            if not isinstance(each, dict):
+                raise self._fault(event, "<< takes a mapping or a list of mappings")
+            for name, item in each.items():
                 merged.setdefault(name, item)
         return merged
 
-    def _key(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._fault(node, "a key must be text")
-        match self._scalar(node):
-            case str() as text:
-                return text
-            case bool() as truth:
-                return "true" if truth else "false"
-            case int() | float() as number:
-                return str(number)
-        raise self._fault(node, "a key must be text, not null")
+    def _key(self, event: yaml.Event) -> str:
+        value = self._alias(event) if isinstance(event, yaml.AliasEvent) else None
+        if isinstance(event, yaml.ScalarEvent):
+            value = self._scalar(event)
+            if event.anchor is not None:
+                self._anchors[event.anchor] = (value, 1)
+        match value:
+            case str():
+                return value
+            case bool():
+                return "true" if value else "false"
+            case int() | float():
+                return str(value)
+        raise self._fault(event, "a key must be text")
 
-    def _scalar(self, node: yaml.ScalarNode) -> object:
-        text: str = node.value
-        match node.tag.removeprefix("tag:yaml.org,2002:"):
+    def _tag(self, event: yaml.ScalarEvent) -> str:
+        if event.tag is not None and event.tag != "!":
+            return str(event.tag)
+        return str(self._loader.resolve(yaml.ScalarNode, event.value, event.implicit))
+
+    def _scalar(self, event: yaml.ScalarEvent) -> object:
+        text: str = event.value
+        tag = self._tag(event)
+        match tag.removeprefix("tag:yaml.org,2002:"):
             case "str":
                 return text
             case "null":
@@ -236,30 +285,31 @@ class _Builder:
             case "bool" if text.lower() in {"yes", "true", "on", "no", "false", "off"}:
                 return text.lower() in _TRUE
             case "int" if re.fullmatch(_INTEGER, text):
-                return self._integer(node, text.replace("_", ""))
+                return self._integer(event, text.replace("_", ""))
             case "int" | "float" if re.fullmatch(_FLOAT, text):
                 number = float(text)
-                if number in (float("inf"), float("-inf")):
-                    raise self._fault(node, f"the number {text} is too large")
+                if not math.isfinite(number):
+                    raise self._fault(event, f"the number {text} is too large")
                 return number
             case "binary" | "timestamp" | "merge" | "value":
                 return text
             case "bool" | "int" | "float":
-                raise self._fault(node, f'"{text}" is not of the type its tag says')
-        raise self._fault(node, f"the tag {node.tag} is not allowed")
+                raise self._fault(event, f'"{text}" is not of the type its tag says')
+        raise self._fault(event, f"the tag {tag} is not allowed")
 
-    def _integer(self, node: yaml.ScalarNode, text: str) -> int:
+    def _integer(self, event: yaml.Event, text: str) -> int:
         sign = -1 if text.startswith("-") else 1
         digits = text.lstrip("+-").lower()
         if len(digits) > 100:
-            raise self._fault(node, "a number with more than 100 digits")
+            raise self._fault(event, "a number with more than 100 digits")
         if digits.startswith(("0b", "0x", "0o")):
             return sign * int(digits, 0)
         return sign * int(digits, 8 if len(digits) > 1 and digits.startswith("0") else 10)
 
-    def _fault(self, node: yaml.Node, what: str) -> BadRequest:
-        mark = node.start_mark
-        return BadRequest(f"{self._source}:{mark.line + 1}:{mark.column + 1}: {what}")
+    def _fault(self, event: yaml.Event, what: str) -> BadRequest:
+        mark = event.start_mark
+        where = f"{self._source}:{mark.line + 1}:{mark.column + 1}" if mark else self._source
+        return BadRequest(f"{where}: {what}")
 
 
 # Both
