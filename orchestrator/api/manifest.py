@@ -149,7 +149,7 @@ for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
 ):
     for _reader_or_writer in (_Loader, _Dumper):
-        _reader_or_writer.add_implicit_resolver(  # type: ignore[attr-defined]
+        _reader_or_writer.add_implicit_resolver(
             f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, *([""] if _tag == "null" else [])]
         )
 _TRUE = frozenset({"yes", "true", "on"})
@@ -209,8 +209,10 @@ class _Builder:
                     items.append(self.build(depth + 1))
                 self._loader.get_event()
                 value = items
-            case _:
+            case yaml.ScalarEvent():
                 value = self._scalar(event)
+            case _:
+                raise self._fault(event, "not a value")
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, self._size - before)
         return value
