@@ -1,4 +1,4 @@
-"""A revisioned, replicated key-value store: the cluster's only memory. It knows keys, bytes and revisions, and no kind."""
+"""A revisioned, replicated key-value store, the cluster's only memory. It knows keys, bytes and revisions, no kind."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from orchestrator.store.interface import (
     TxnResult,
     Watch,
 )
+from orchestrator.store.open import open_store
+from orchestrator.store.replicated import ReplicatedStore, Settings
 
 __all__ = [
     "Compacted",
@@ -39,6 +41,8 @@ __all__ = [
     "Operation",
     "Put",
     "RangeResult",
+    "ReplicatedStore",
+    "Settings",
     "Store",
     "StoreBusy",
     "StoreCorrupt",
@@ -50,4 +54,5 @@ __all__ = [
     "ValueTooLarge",
     "Watch",
     "WatcherTooSlow",
+    "open_store",
 ]

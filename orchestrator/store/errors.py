@@ -1,8 +1,10 @@
 """What can go wrong in the store, each with the fact the caller needs to go on.
 
-The store knows no API, so these are not API errors; the server translates them (Compacted becomes Expired, ValueTooLarge
-becomes RequestEntityTooLarge, StoreUnavailable becomes ServiceUnavailable).
+The store knows no API, so these are not API errors; the server translates them (Compacted becomes Expired,
+ValueTooLarge becomes RequestEntityTooLarge, StoreUnavailable becomes ServiceUnavailable).
 """
+
+# ruff: noqa: N818 - the classes are named for what happened, as their catchers read it
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ class WatcherTooSlow(StoreError):
 
     def __init__(self, delivered_revision: int, backlog: int) -> None:
         super().__init__(
-            f"the watcher fell more than {backlog} events behind and was cut: resume after revision {delivered_revision}"
+            f"the watcher fell more than {backlog} events behind: resume after revision {delivered_revision}"
         )
         self.delivered_revision = delivered_revision
         self.backlog = backlog

@@ -1,8 +1,8 @@
 """The store as everything above sees it: keys, bytes and revisions.
 
 Keys are ordered text, values are bytes that the store never looks into. Every txn that changes something gets the next
-revision: revisions are dense, never reused, and all writes of one txn share one. An empty store is at revision 1, so the
-first write is revision 2.
+revision: revisions are dense, never reused, and all writes of one txn share one. An empty store is at revision 1, so
+the first write is revision 2.
 
 Promises: a txn that returned is on disk (and on a majority, where there are several members); a read sees every txn
 that returned before it began; a watch delivers every event of its prefix once, in order, never half a revision.

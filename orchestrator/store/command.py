@@ -1,0 +1,152 @@
+"""Commands as bytes: what a log entry says.
+
+One entry carries a group of commands, because writers that are in flight together share an entry and its fsync. The
+encoding is plain and closed: counts, lengths and bytes, little-endian; reading it can make nothing but these commands.
+Everything on disk is covered by the log's checksum, so bytes that do not parse mean an entry of another version.
+
+    group    = version u8, command*
+    txn      = 1 u8, compares u16, operations u16, compare*, operation*
+    compact  = 2 u8, revision u64
+    compare  = key length u16, mod revision u64, key
+    put      = 1 u8, key length u16, value length u32, key, value
+    delete   = 2 u8, key length u16, key
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.store.errors import InvalidTxn, StoreCorrupt, ValueTooLarge
+from orchestrator.store.interface import Compare, Delete, Operation, Put
+
+VERSION = 1
+_TXN, _COMPACT = 1, 2
+_PUT, _DELETE = 1, 2
+
+_TXN_HEAD = struct.Struct("<BHH")
+_COMPACT_BODY = struct.Struct("<BQ")
+_COMPARE_HEAD = struct.Struct("<HQ")
+_PUT_HEAD = struct.Struct("<BHI")
+_DELETE_HEAD = struct.Struct("<BH")
+
+
+@dataclass(frozen=True, slots=True)
+class Txn:
+    compares: Sequence[Compare]
+    operations: Sequence[Operation]
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    revision: int
+
+
+Command = Txn | Compact
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one txn may be: bytes of a key, of a value, of the whole; and how many operations."""
+
+    key: int = 1024
+    value: int = 2 << 20
+    txn: int = 8 << 20
+    operations: int = 4096
+
+
+def encode_txn(compares: Sequence[Compare], operations: Sequence[Operation], limits: Limits) -> bytes:
+    """The txn's bytes. Raises InvalidTxn, ValueTooLarge."""
+    if len(operations) > limits.operations or len(compares) > limits.operations:
+        raise InvalidTxn(
+            f"a txn of {len(compares)} compares and {len(operations)} operations: the limit is {limits.operations} each"
+        )
+    parts = [_TXN_HEAD.pack(_TXN, len(compares), len(operations))]
+    for compare in compares:
+        key = _encode_key(compare.key, limits)
+        parts += (_COMPARE_HEAD.pack(len(key), compare.mod_revision), key)
+    written: set[str] = set()
+    for operation in operations:
+        key = _encode_key(operation.key, limits)
+        if operation.key in written:
+            raise InvalidTxn(f"two operations on the key {operation.key!r} in one txn")
+        written.add(operation.key)
+        if isinstance(operation, Put):
+            if len(operation.value) > limits.value:
+                raise ValueTooLarge(f"the value of {operation.key!r}", len(operation.value), limits.value)
+            parts += (_PUT_HEAD.pack(_PUT, len(key), len(operation.value)), key, operation.value)
+        else:
+            parts += (_DELETE_HEAD.pack(_DELETE, len(key)), key)
+    encoded = b"".join(parts)
+    if len(encoded) > limits.txn:
+        raise ValueTooLarge("the txn", len(encoded), limits.txn)
+    return encoded
+
+
+def _encode_key(key: str, limits: Limits) -> bytes:
+    encoded = key.encode()
+    if not encoded:
+        raise InvalidTxn("a key must not be empty")
+    if len(encoded) > limits.key:
+        raise ValueTooLarge(f"the key {key[:64]!r}...", len(encoded), limits.key)
+    return encoded
+
+
+def encode_compact(revision: int) -> bytes:
+    return _COMPACT_BODY.pack(_COMPACT, revision)
+
+
+def encode_group(commands: Sequence[bytes]) -> bytes:
+    """One log entry's content out of encoded commands."""
+    return b"".join((bytes((VERSION,)), *commands))
+
+
+def decode_group(data: bytes) -> Sequence[Command]:
+    """The commands of one log entry. Raises StoreCorrupt when the bytes are not of this version."""
+    if data[:1] != bytes((VERSION,)):
+        raise StoreCorrupt(f"a log entry has version {data[:1].hex() or 'none'}: this program reads version {VERSION}")
+    commands: list[Command] = []
+    offset = 1
+    try:
+        while offset < len(data):
+            kind = data[offset]
+            if kind == _TXN:
+                txn, offset = _decode_txn(data, offset)
+                commands.append(txn)
+            elif kind == _COMPACT:
+                _, revision = _COMPACT_BODY.unpack_from(data, offset)
+                offset += _COMPACT_BODY.size
+                commands.append(Compact(revision))
+            else:
+                raise StoreCorrupt(f"a log entry holds a command of unknown kind {kind}")
+    except (struct.error, UnicodeDecodeError, IndexError) as error:
+        raise StoreCorrupt(f"a log entry does not parse: {error}") from error
+    return commands
+
+
+def _decode_txn(data: bytes, offset: int) -> tuple[Txn, int]:
+    _, compare_count, operation_count = _TXN_HEAD.unpack_from(data, offset)
+    offset += _TXN_HEAD.size
+    compares: list[Compare] = []
+    for _ in range(compare_count):
+        length, mod_revision = _COMPARE_HEAD.unpack_from(data, offset)
+        offset += _COMPARE_HEAD.size
+        compares.append(Compare(data[offset : offset + length].decode(), mod_revision))
+        offset += length
+    operations: list[Operation] = []
+    for _ in range(operation_count):
+        if data[offset] == _PUT:
+            _, key_length, value_length = _PUT_HEAD.unpack_from(data, offset)
+            offset += _PUT_HEAD.size
+            end = offset + key_length + value_length
+            if end > len(data):
+                raise StoreCorrupt("a log entry ends inside a value")
+            operations.append(Put(data[offset : offset + key_length].decode(), data[offset + key_length : end]))
+            offset = end
+        else:
+            _, key_length = _DELETE_HEAD.unpack_from(data, offset)
+            offset += _DELETE_HEAD.size
+            operations.append(Delete(data[offset : offset + key_length].decode()))
+            offset += key_length
+    return Txn(compares, operations), offset

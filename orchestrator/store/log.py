@@ -1,0 +1,231 @@
+"""The durable log: entries, terms and votes in append-only segments.
+
+Appending only collects; `flush` puts everything collected since the last one on the disk as a single frame, with one
+fdatasync. So writers that arrive while the disk is busy share the next fsync, and a frame cut short by the power never
+has a later one behind it. `flush` may run in a worker thread beside further appends; concurrent flushes take turns.
+
+After a failed write or fsync the log is dead: the kernel may have dropped the pages and would report the next fsync as
+good, so nothing is tried again and everybody is told why.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.store.errors import StoreCorrupt, StoreUnavailable
+from orchestrator.store.files import File, Files
+from orchestrator.store.frame import encode
+from orchestrator.store.record import Header, encode_entry, encode_header, encode_truncate, encode_vote
+from orchestrator.store.segment import Recovered, Segment, recover, segment_name
+
+log = logging.getLogger(__name__)
+
+SEGMENT_SIZE = 16 << 20
+"""Bytes after which the next frame begins a new segment."""
+
+NO_OP = b"\x01"
+"""The command that changes nothing, as the replication engine writes it at the beginning of a term."""
+
+LogEntry = tuple[bytes, int, int]
+"""(command, index, term): the shape the replication engine reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The last entry a snapshot covers; the log begins behind it. Index 0: there is no snapshot."""
+
+    index: int = 0
+    term: int = 0
+
+
+class Log:
+    """All entries since the last snapshot, in memory and on the disk.
+
+    Where there is a snapshot, the first entry in memory stands for its last: the engine needs the term of the entry
+    before the first real one.
+    """
+
+    def __init__(self, files: Files, directory: Path, recovered: Recovered, segment_size: int) -> None:
+        self._files = files
+        self._directory = directory
+        self._segment_size = segment_size
+        self.entries: list[LogEntry] = recovered.entries
+        self._next_index = recovered.next_index
+        self.term = recovered.term
+        self.voted_for = recovered.voted_for
+        self.commit = recovered.commit
+        self._collected: list[bytes] = []
+        self._header = self._make_header()
+        self._collecting = threading.Lock()
+        # Everything below is touched only under this lock.
+        self._writing = threading.Lock()
+        self._segments = recovered.segments
+        self._next_frame = recovered.next_frame
+        self._file: File | None = None
+        self._failure: str | None = None
+        self.appended = sum(segment.size for segment in recovered.segments)
+        """Bytes ever written, counting what recovery found: it only grows."""
+        self.fsyncs = 0
+        self.fsync_seconds = 0.0
+
+    @classmethod
+    def open(cls, files: Files, directory: Path, base: Base, *, segment_size: int = SEGMENT_SIZE) -> Log:
+        """Recover the log behind `base`. Raises StoreCorrupt (nothing changed) and OSError."""
+        recovered = recover(files, directory)
+        if recovered.next_index <= base.index:
+            raise StoreCorrupt(
+                f"the log in {directory} ends at entry {recovered.next_index - 1}, before the snapshot's entry "
+                f"{base.index}: segments are missing"
+            )
+        first = recovered.entries[0][1] if recovered.entries else recovered.next_index
+        if first > base.index + 1:
+            raise StoreCorrupt(
+                f"the log in {directory} begins at entry {first}, but the snapshot ends at entry {base.index}: "
+                "segments or a newer snapshot are missing"
+            )
+        recovered.entries = [entry for entry in recovered.entries if entry[1] > base.index]
+        if base.index:
+            recovered.entries.insert(0, (NO_OP, base.index, base.term))
+        recovered.commit = min(max(recovered.commit, base.index), recovered.next_index - 1)
+        for leftover in recovered.leftovers:
+            files.remove(leftover)
+        opened = cls(files, directory, recovered, segment_size)
+        if recovered.segments:
+            last = recovered.segments[-1]
+            if recovered.torn:
+                log.warning("cutting %d bytes of an unfinished write off %s", recovered.torn, last.path)
+            opened._file = files.open_end(last.path, last.size)
+        return opened
+
+    @property
+    def next_index(self) -> int:
+        return self._next_index
+
+    @property
+    def size(self) -> int:
+        """Bytes of all segments."""
+        return sum(segment.size for segment in tuple(self._segments))
+
+    @property
+    def failure(self) -> str | None:
+        return self._failure
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something was appended that no flush has taken yet."""
+        return bool(self._collected)
+
+    def term_of(self, index: int) -> int:
+        """The term of an entry that is in memory."""
+        return self.entries[index - self.entries[0][1]][2]
+
+    # Appending: collected in memory, durable with the next flush.
+
+    def append(self, command: bytes, index: int, term: int) -> None:
+        if index != self._next_index:
+            raise StoreCorrupt(f"entry {index} was offered to a log that ends at {self._next_index - 1}")
+        self._collect(encode_entry(index, term, self.commit, command))
+        self.entries.append((command, index, term))
+        self._next_index = index + 1
+
+    def vote(self, term: int, voted_for: str | None) -> None:
+        self._collect(encode_vote(term, voted_for))
+        self.term, self.voted_for = term, voted_for
+
+    def truncate(self, index: int) -> None:
+        """Drop the entry `index` and those behind it."""
+        self._collect(encode_truncate(index))
+        while self.entries and self.entries[-1][1] >= index:
+            self.entries.pop()
+        self._next_index = index
+
+    def _collect(self, record: bytes) -> None:
+        with self._collecting:
+            if not self._collected:
+                # Should this frame begin a segment, its header says how things stood before the frame.
+                self._header = self._make_header()
+            self._collected.append(record)
+
+    def _make_header(self) -> Header:
+        return Header(0, self._next_index, self.term, self.commit, self.voted_for)
+
+    # The disk.
+
+    def flush(self) -> None:
+        """Return when everything appended before the call is on the disk. Raises StoreUnavailable, for good."""
+        with self._writing:
+            with self._collecting:
+                records, self._collected = self._collected, []
+                header = self._header
+            if self._failure is not None:
+                raise StoreUnavailable(self._failure)
+            if not records:
+                return
+            try:
+                self._write(b"".join(records), header)
+            except OSError as error:
+                self._failure = f"the log in {self._directory} cannot be written any more: {error}"
+                raise StoreUnavailable(self._failure) from error
+
+    def _write(self, payload: bytes, header: Header) -> None:
+        if self._file is None or self._segments[-1].size >= self._segment_size:
+            self._begin_segment(header)
+        assert self._file is not None
+        data = encode(self._next_frame, payload)
+        started = time.perf_counter()
+        self._file.append(data)
+        self._file.sync()
+        self.fsync_seconds += time.perf_counter() - started
+        self.fsyncs += 1
+        self._next_frame += 1
+        self._segments[-1].size += len(data)
+        self.appended += len(data)
+
+    def _begin_segment(self, header: Header) -> None:
+        """A segment takes its name when its header is on the disk, so that a named one always has a header."""
+        serial = self._segments[-1].serial + 1 if self._segments else 1
+        path = self._directory / segment_name(serial)
+        fresh = path.with_suffix(".new")
+        data = encode(0, encode_header(Header(serial, header.next_index, header.term, header.commit, header.voted_for)))
+        file = self._files.create(fresh)
+        try:
+            file.append(data)
+            file.sync()
+            self._files.rename(fresh, path)
+            self._files.sync_directory(self._directory)
+        except OSError:
+            file.close()
+            raise
+        if self._file is not None:
+            self._file.close()
+        self._file = file
+        self._segments.append(Segment(path, serial, header.next_index, len(data)))
+        self._next_frame = 1
+
+    def forget_entries(self, index: int) -> None:
+        """Drop the entries before `index` from memory."""
+        if self.entries:
+            del self.entries[: max(0, index - self.entries[0][1])]
+
+    def remove_segments(self, index: int) -> None:
+        """Remove the segments that hold only entries up to `index`, which a durable snapshot must cover."""
+        with self._writing:
+            removed = False
+            while len(self._segments) > 1 and self._segments[1].next_index <= index + 1:
+                self._files.remove(self._segments[0].path)
+                del self._segments[0]
+                removed = True
+            if removed:
+                self._files.sync_directory(self._directory)
+
+    def close(self) -> None:
+        with self._writing:
+            if self._failure is None:
+                self._failure = "the store is closed"
+            if self._file is not None:
+                self._file.close()
+                self._file = None

@@ -1,0 +1,66 @@
+"""Opening a store: lock, snapshot, log, engine, in that order.
+
+Nothing in the directory is changed before everything in it has been read and found sound, but for the lock file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from orchestrator.clock import Clock
+from orchestrator.store.errors import StoreUnavailable
+from orchestrator.store.files import DiskFiles, Files
+from orchestrator.store.lock import DirectoryLock
+from orchestrator.store.log import Base, Log
+from orchestrator.store.replicated import ReplicatedStore, Settings
+from orchestrator.store.snapshot import load_newest, remove_older
+from orchestrator.store.state import State
+
+
+async def open_store(
+    directory: Path, *, clock: Clock, settings: Settings | None = None, files: Files | None = None
+) -> ReplicatedStore:
+    """Open the store in `directory`, made if it is missing, and return it ready.
+
+    Raises StoreLocked when another process has it, StoreCorrupt when what is there does not check, StoreUnavailable
+    when the directory cannot be read or written.
+    """
+    settings = settings or Settings()
+    files = files or DiskFiles()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = DirectoryLock(directory)
+    except OSError as error:
+        raise StoreUnavailable(f"the store's directory {directory} cannot be used: {error}") from error
+    try:
+        state, base, log = await asyncio.to_thread(_recover, files, directory, settings)
+    except OSError as error:
+        lock.release()
+        raise StoreUnavailable(f"the store in {directory} cannot be read: {error}") from error
+    except BaseException:
+        lock.release()
+        raise
+    store = ReplicatedStore(directory, lock, state, base, log, files=files, clock=clock, settings=settings)
+    try:
+        await store.start()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+def _recover(files: Files, directory: Path, settings: Settings) -> tuple[State, Base, Log]:
+    snapshot = load_newest(files, directory)
+    base = snapshot.base if snapshot else Base()
+    if snapshot is not None:
+        # The past is not in a snapshot: reads and watches begin at its revision.
+        state = State(revision=snapshot.revision, compacted=snapshot.revision, items=snapshot.items)
+    else:
+        state = State()
+    log = Log.open(files, directory, base, segment_size=settings.segment_size)
+    remove_older(files, directory)
+    for name in files.names(directory):
+        if name.endswith(".new"):
+            files.remove(directory / name)
+    return state, base, log

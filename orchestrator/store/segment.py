@@ -1,0 +1,116 @@
+"""Recovery: reading the log's segments back and deciding what of them counts.
+
+A segment is a file of frames named by its serial number. Only the last segment may end in bytes that are no frame: a
+write the power cut short, which nobody was told had happened. Those are reported, to be cut off. Anything else that
+does not check is damage, and damage is refused with the file and the offset: a store that skipped it would be missing
+writes it had acknowledged.
+
+The log is the unbroken run of serial numbers up to the last. Segments before a gap are leftovers of a removal that the
+power interrupted; whether something is really missing shows when the log is held against the snapshot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.store.errors import StoreCorrupt
+from orchestrator.store.files import Files
+from orchestrator.store.frame import Frame, frame_behind, frames
+from orchestrator.store.record import Entry, Header, Truncate, Vote, decode_header, decode_records
+
+_NAME = re.compile(r"log-(\d{10})")
+
+
+@dataclass(slots=True)
+class Segment:
+    path: Path
+    serial: int
+    next_index: int
+    """The index of the first entry written to it."""
+    size: int
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What the segments say, and where the last one ends."""
+
+    entries: list[tuple[bytes, int, int]] = field(default_factory=list)
+    """(command, index, term), indexes without gaps."""
+    next_index: int = 1
+    term: int = 0
+    voted_for: str | None = None
+    commit: int = 0
+    segments: list[Segment] = field(default_factory=list)
+    leftovers: list[Path] = field(default_factory=list)
+    """Segments that should have been removed."""
+    next_frame: int = 0
+    """The number of the next frame of the last segment."""
+    torn: int = 0
+    """Bytes behind the last segment's end that were never acknowledged."""
+
+
+def segment_name(serial: int) -> str:
+    return f"log-{serial:010d}"
+
+
+def recover(files: Files, directory: Path) -> Recovered:
+    """Read all segments. Raises StoreCorrupt; changes nothing."""
+    serials = [int(match[1]) for name in files.names(directory) if (match := _NAME.fullmatch(name))]
+    recovered = Recovered()
+    run = [serial for position, serial in enumerate(serials) if serials[-1] - serial == len(serials) - 1 - position]
+    recovered.leftovers = [directory / segment_name(serial) for serial in serials if serial < run[0]] if run else []
+    for serial in run:
+        path = directory / segment_name(serial)
+        _read_segment(recovered, path, serial, files.read(path), last=serial == serials[-1])
+    return recovered
+
+
+def _read_segment(recovered: Recovered, path: Path, serial: int, data: bytes, *, last: bool) -> None:
+    found = list(frames(data, 0))
+    end = found[-1].end if found else 0
+    if not found:
+        raise StoreCorrupt(f"{path} is damaged at offset 0: its header does not check")
+    if end < len(data):
+        behind = frame_behind(data, end, len(found))
+        if behind is not None or not last:
+            where = f", but whole records follow at offset {behind}" if behind is not None else " of a finished segment"
+            raise StoreCorrupt(
+                f"{path} is damaged at offset {end}: the record there does not check{where}. Nothing was changed; "
+                "restore the directory from a snapshot"
+            )
+        recovered.torn = len(data) - end
+    try:
+        _replay(recovered, decode_header(found[0].payload), serial, found[1:])
+    except StoreCorrupt as error:
+        raise StoreCorrupt(f"{path}: {error}") from error
+    first = decode_header(found[0].payload).next_index
+    recovered.segments.append(Segment(path, serial, first, end))
+    recovered.next_frame = len(found)
+
+
+def _replay(recovered: Recovered, header: Header, serial: int, found: Sequence[Frame]) -> None:
+    if header.serial != serial:
+        raise StoreCorrupt(f"the header says it is segment {header.serial}")
+    if recovered.segments and header.next_index != recovered.next_index:
+        raise StoreCorrupt(f"it begins at index {header.next_index}, the segment before ends at {recovered.next_index}")
+    recovered.next_index = header.next_index
+    recovered.term, recovered.voted_for = header.term, header.voted_for
+    recovered.commit = max(recovered.commit, header.commit)
+    for frame in found:
+        for record in decode_records(frame.payload):
+            match record:
+                case Entry(index, term, commit, command):
+                    if index != recovered.next_index:
+                        raise StoreCorrupt(f"entry {index} follows entry {recovered.next_index - 1}")
+                    recovered.entries.append((command, index, term))
+                    recovered.next_index = index + 1
+                    recovered.commit = max(recovered.commit, commit)
+                case Vote(term, voted_for):
+                    recovered.term, recovered.voted_for = term, voted_for
+                case Truncate(index):
+                    while recovered.entries and recovered.entries[-1][1] >= index:
+                        recovered.entries.pop()
+                    recovered.next_index = index

@@ -1,0 +1,128 @@
+"""Snapshots: the whole state at one log entry, in one checksummed file.
+
+A snapshot is written beside the running store, page by page in a worker thread, and takes its name only when it is
+whole and on the disk; a file with that name is therefore complete, and one that does not check is damage, not an
+accident. Its frames: a head (which entry it covers, at which revision), pages of keys, an end that says how many.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.store.errors import StoreCorrupt
+from orchestrator.store.files import File, Files
+from orchestrator.store.frame import encode, frames
+from orchestrator.store.interface import KeyValue
+from orchestrator.store.log import Base
+
+MAGIC = b"NVSNAP\x01\x00"
+_HEAD = struct.Struct("<8sQQQ")
+_END = struct.Struct("<8sQ")
+_END_MAGIC = b"NVSNAPND"
+_ITEM = struct.Struct("<HIQQ")
+_NAME = re.compile(r"snapshot-(\d{20})")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was read back: the entry it covers, the revision, the keys in order."""
+
+    base: Base
+    revision: int
+    items: Sequence[KeyValue]
+
+
+class SnapshotWriter:
+    """Writes one snapshot: `add` pages in key order, then `finish`, or `abandon`. Blocking: for a worker thread."""
+
+    def __init__(self, files: Files, directory: Path, base: Base, revision: int) -> None:
+        self._files = files
+        self._directory = directory
+        self._path = directory / f"snapshot-{base.index:020d}"
+        self._fresh = self._path.with_suffix(".new")
+        self._file: File = files.create(self._fresh)
+        self._number = 0
+        self._count = 0
+        self._append(_HEAD.pack(MAGIC, base.index, base.term, revision))
+
+    def add(self, items: Sequence[KeyValue]) -> None:
+        parts: list[bytes] = []
+        for item in items:
+            key = item.key.encode()
+            parts += (_ITEM.pack(len(key), len(item.value), item.create_revision, item.mod_revision), key, item.value)
+        self._append(b"".join(parts))
+        self._count += len(items)
+
+    def finish(self) -> None:
+        """Make it durable, give it its name, and remove the ones before it."""
+        self._append(_END.pack(_END_MAGIC, self._count))
+        self._file.sync()
+        self._file.close()
+        self._files.rename(self._fresh, self._path)
+        self._files.sync_directory(self._directory)
+        remove_older(self._files, self._directory)
+
+    def abandon(self) -> None:
+        self._file.close()
+        self._files.remove(self._fresh)
+
+    def _append(self, payload: bytes) -> None:
+        self._file.append(encode(self._number, payload))
+        self._number += 1
+
+
+def load_newest(files: Files, directory: Path) -> Snapshot | None:
+    """The newest snapshot; None: there is none. Raises StoreCorrupt when it does not check."""
+    names = _names(files, directory)
+    if not names:
+        return None
+    path = directory / names[-1]
+    try:
+        return _parse(files.read(path))
+    except StoreCorrupt as error:
+        raise StoreCorrupt(f"{path}: {error}. Nothing was changed; restore it from a backup") from error
+
+
+def remove_older(files: Files, directory: Path) -> None:
+    """Remove all snapshots but the newest."""
+    for name in _names(files, directory)[:-1]:
+        files.remove(directory / name)
+
+
+def _names(files: Files, directory: Path) -> Sequence[str]:
+    return [name for name in files.names(directory) if _NAME.fullmatch(name)]
+
+
+def _parse(data: bytes) -> Snapshot:
+    found = list(frames(data, 0))
+    end = found[-1].end if found else 0
+    if end < len(data) or len(found) < 2:
+        raise StoreCorrupt(f"the snapshot is damaged or cut short at offset {end} of {len(data)}")
+    head, *pages, last = (frame.payload for frame in found)
+    if len(head) != _HEAD.size or head[:8] != MAGIC:
+        raise StoreCorrupt("the snapshot's head is of another format")
+    if len(last) != _END.size or last[:8] != _END_MAGIC:
+        raise StoreCorrupt("the snapshot is cut short: its end is missing")
+    _, index, term, revision = _HEAD.unpack(head)
+    items = [item for page in pages for item in _items(page)]
+    _, count = _END.unpack(last)
+    if count != len(items):
+        raise StoreCorrupt(f"the snapshot says it has {count} keys but holds {len(items)}")
+    return Snapshot(Base(index, term), revision, items)
+
+
+def _items(page: bytes) -> Sequence[KeyValue]:
+    items: list[KeyValue] = []
+    offset = 0
+    while offset < len(page):
+        key_length, value_length, create_revision, mod_revision = _ITEM.unpack_from(page, offset)
+        key_end = offset + _ITEM.size + key_length
+        offset_end = key_end + value_length
+        key = page[offset + _ITEM.size : key_end].decode()
+        items.append(KeyValue(key, page[key_end:offset_end], create_revision, mod_revision))
+        offset = offset_end
+    return items
