@@ -96,7 +96,7 @@ def ensure_pki(paths: Paths, *, node_name: str, addresses: Sequence[str], now: d
 
 
 def identity_of(cert_pem: bytes | str) -> Identity:
-    """The user and groups a PEM certificate names. Raises ValueError where there is no certificate or no common name."""
+    """The user and groups a PEM certificate names. Raises ValueError for no certificate or no common name."""
     pem = cert_pem.encode() if isinstance(cert_pem, str) else cert_pem
     return _identity(x509.load_pem_x509_certificate(pem))
 

@@ -1,0 +1,160 @@
+"""The gRPC door: who calls, bytes in, bytes out, errors as statuses with details.
+
+Handlers take decoded requests and give back serialized replies: the bytes of stored objects go through as they are. TLS
+is always mutual; a client without a certificate of this cluster's authority does not get past the handshake. Limits
+are part of the door: the size of a request, the number of calls at once, pings on idle connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+
+from orchestrator.api import errors
+from orchestrator.api.status import to_rpc
+from orchestrator.api.v1 import (
+    BatchRequest,
+    CreateRequest,
+    DeleteRequest,
+    GetRequest,
+    ListRequest,
+    PatchRequest,
+    UpdateRequest,
+    WatchRequest,
+    resources_pb2,
+)
+from orchestrator.logs import fields
+from orchestrator.server.batch import carry_out
+from orchestrator.server.caller import Caller, authenticate
+from orchestrator.server.encoding import object_reply
+from orchestrator.server.listing import Collections
+from orchestrator.server.registry import Answer, Registry
+
+log = logging.getLogger("grpc")
+
+MAX_REQUEST_BYTES = 3 << 20
+MAX_CALLS = 10_000
+
+OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a silent partner
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+
+SERVICE = resources_pb2.DESCRIPTOR.services_by_name["Resources"].full_name
+DETAILS = "grpc-status-details-bin"
+
+_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+R = TypeVar("R")
+Context = grpc.aio.ServicerContext[object, bytes]
+
+
+def resources_handler(registry: Registry, collections: Collections) -> grpc.GenericRpcHandler[object, bytes]:
+    """The Resources service."""
+
+    async def create(caller: Caller, request: CreateRequest) -> bytes:
+        return _reply(await registry.create(caller, request))
+
+    async def get(caller: Caller, request: GetRequest) -> bytes:
+        return object_reply(await registry.get(caller, request))
+
+    async def update(caller: Caller, request: UpdateRequest) -> bytes:
+        return _reply(await registry.update(caller, request))
+
+    async def patch(caller: Caller, request: PatchRequest) -> bytes:
+        return _reply(await registry.patch(caller, request))
+
+    async def delete(caller: Caller, request: DeleteRequest) -> bytes:
+        return object_reply(await registry.delete(caller, request))
+
+    async def batch(caller: Caller, request: BatchRequest) -> bytes:
+        return await carry_out(registry, caller, request)
+
+    async def watch(request: WatchRequest, context: Context) -> None:
+        limit = request.timeout_seconds if request.HasField("timeout_seconds") else None
+        async with failures_reported(context, "Watch"):
+            events = collections.watch(caller_of(context), request)
+            await _pump(events, context, limit)
+
+    return grpc.method_handlers_generic_handler(
+        SERVICE,
+        {
+            "Create": _unary("Create", create, CreateRequest.FromString),
+            "Get": _unary("Get", get, GetRequest.FromString),
+            "List": _unary("List", collections.list, ListRequest.FromString),
+            "Update": _unary("Update", update, UpdateRequest.FromString),
+            "Patch": _unary("Patch", patch, PatchRequest.FromString),
+            "Delete": _unary("Delete", delete, DeleteRequest.FromString),
+            "Batch": _unary("Batch", batch, BatchRequest.FromString),
+            "Watch": grpc.unary_stream_rpc_method_handler(watch, request_deserializer=WatchRequest.FromString),
+        },
+    )
+
+
+def caller_of(context: Context) -> Caller:
+    """Who makes this call, by the certificate that the handshake has verified. Raises Unauthorized."""
+    certificates = context.auth_context().get("x509_pem_cert")
+    for certificate in certificates or ():
+        return Caller(authenticate(certificate), context.peer())
+    raise errors.Unauthorized("Unauthorized: the connection shows no client certificate")
+
+
+@asynccontextmanager
+async def failures_reported(context: Context, method: str) -> AsyncGenerator[None, None]:
+    """Whatever goes wrong inside becomes the call's status. What nobody foresaw is logged with its trace."""
+    try:
+        yield
+    except errors.ApiError as error:
+        await abort(context, error)
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:  # the outermost edge of a request
+        log.exception("request failed", extra=fields(method=method, peer=context.peer()))
+        await abort(context, errors.InternalError.of(error))
+
+
+async def abort(context: Context, error: errors.ApiError) -> NoReturn:
+    """End the call with this error, its details included."""
+    details = to_rpc(error).SerializeToString()
+    await context.abort(_CODES[error.grpc], error.message, ((DETAILS, details),))
+
+
+def _unary(
+    method: str, verb: Callable[[Caller, R], Awaitable[bytes]], parse: Callable[[bytes], R]
+) -> grpc.RpcMethodHandler[R, bytes]:
+    async def handle(request: R, context: Context) -> bytes:
+        async with failures_reported(context, method):
+            return await verb(caller_of(context), request)
+
+    return grpc.unary_unary_rpc_method_handler(handle, request_deserializer=parse)
+
+
+async def _pump(events: AsyncGenerator[bytes, None], context: Context, limit: int | None) -> None:
+    """Send events until the stream fails, the client goes, or `limit` seconds have passed, which ends it well."""
+    # The headers go out first: the client of a quiet watch sees that it stands.
+    await context.send_initial_metadata(())
+    try:
+        async with asyncio.timeout(limit) as deadline, aclosing(events):
+            async for event in events:
+                await context.write(event)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+
+
+def _reply(answer: Answer) -> bytes:
+    return object_reply(answer.stored, answer.warnings)

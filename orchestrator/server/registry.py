@@ -1,0 +1,362 @@
+"""The verbs over single objects: read, decide, write, and again when somebody else was faster.
+
+Every write is one store transaction under the condition that what it was decided on is still there. The decision itself
+is a pure function (`rules`, `deletion`, `scale`, `allocation`); here is only its carrying out, in one order for all
+verbs: authorize, decode, admission, the verb's rules, the transaction. A write that gives no resourceVersion is decided
+anew when it loses a race; one that gives it gets Conflict.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.api import errors
+from orchestrator.api.codec import from_json, to_json
+from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, kind_of_wrapped, unwrap
+from orchestrator.api.patch import json_patch, merge_patch, strategic_merge_patch
+from orchestrator.api.unsupported import warnings_for
+from orchestrator.api.v1 import (
+    Binding,
+    CreateRequest,
+    DeleteRequest,
+    GetRequest,
+    Namespace,
+    PatchRequest,
+    PatchType,
+    Pod,
+    Scale,
+    Service,
+    UpdateRequest,
+)
+from orchestrator.clock import Clock
+from orchestrator.server import rules
+from orchestrator.server.allocation import NOTHING, Allocation, Allocator
+from orchestrator.server.caller import Caller, authorize
+from orchestrator.server.deletion import decide_deletion, options_from
+from orchestrator.server.encoding import Stored, encode
+from orchestrator.server.keys import Key, key_from, namespace_path, object_key
+from orchestrator.server.outcome import Outcome, Removed
+from orchestrator.server.scale import apply_scale, as_scalable, scale_of, stored_scale
+from orchestrator.server.store_errors import store_errors_mapped
+from orchestrator.store import Compare, Delete, KeyValue, Put, Store, TxnResult
+
+# Each lost race means that somebody else's write got through: whoever loses this many meets a very busy object.
+MAX_ATTEMPTS = 200
+MAX_GENERATED_NAMES = 8
+
+Decide = Callable[[KubeObject], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb on one object replies."""
+
+    stored: Stored
+    warnings: Sequence[str] = field(default=())
+
+
+class Registry:
+    """The verbs. One instance a server."""
+
+    def __init__(self, store: Store, allocator: Allocator, clock: Clock, rng: random.Random) -> None:
+        self._store = store
+        self._allocator = allocator
+        self._clock = clock
+        self._rng = rng
+        self._active_namespaces: dict[str, int] = {}  # the revision at which a namespace was seen to take new objects
+
+    async def create(self, caller: Caller, request: CreateRequest) -> Answer:
+        """Make an object, or bind a pod. Raises AlreadyExists, Invalid, NotFound (of the namespace), Forbidden."""
+        kind = kind_of_wrapped(request.object)
+        obj = unwrap(request.object)
+        if request.subresource:
+            return await self._create_subresource(caller, request, obj)
+        if not kind.stored:
+            raise errors.BadRequest(f"a {kind.kind} is no object of its own: it is the body of a subresource")
+        meta = obj.metadata
+        _check_namespace(kind, meta.namespace)
+        authorize(caller, "create", kind.resource, meta.namespace, meta.name)
+        base = "" if meta.name else meta.generate_name
+        warnings = warnings_for(obj)
+        names_left = MAX_GENERATED_NAMES
+        while True:
+            if base:
+                meta.name = rules.generated_name(base, self._suffix())
+            rules.prepare_create(kind, obj, uid=self._uid(), now=self._clock.now())
+            try:
+                stored = await self._insert(Key(kind, meta.namespace, meta.name), obj, dry_run=request.dry_run)
+                return Answer(stored, warnings)
+            except errors.AlreadyExists:
+                names_left -= 1
+                if not base or not names_left:
+                    raise
+
+    async def get(self, caller: Caller, request: GetRequest) -> Stored:
+        """Read one object, or its scale. Raises NotFound."""
+        key = key_from(request.key)
+        authorize(caller, _verb("get", request.subresource), key.kind.resource, key.namespace, key.name)
+        _check_subresource(key.kind, request.subresource, {"status", "scale"})
+        stored = await self._read(key)
+        return stored_scale(stored) if request.subresource == "scale" else stored
+
+    async def update(self, caller: Caller, request: UpdateRequest) -> Answer:
+        """Replace an object or one aspect of it. Raises NotFound, Conflict, Invalid."""
+        new = unwrap(request.object)
+        kind = kind_of_wrapped(request.object)
+        subresource = request.subresource
+        if request.HasField("key"):
+            key = key_from(request.key)
+            if key.name != (new.metadata.name or key.name) or key.namespace != (
+                new.metadata.namespace or key.namespace
+            ):
+                raise errors.BadRequest(
+                    f"the name of the object ({new.metadata.name}) does not match the name of the request ({key.name})"
+                )
+        else:
+            key = object_key(kind, new.metadata.namespace, new.metadata.name)
+        authorize(caller, _verb("update", subresource), key.kind.resource, key.namespace, key.name)
+        _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        if subresource == "scale":
+            if not isinstance(new, Scale):
+                raise errors.BadRequest(f"expected an object of kind Scale, got {kind.kind}")
+            scale = new
+            changed = await self._change(key, lambda old: apply_scale(key.kind, old, scale), dry_run=request.dry_run)
+            return Answer(stored_scale(changed))
+        if kind is not key.kind:
+            raise errors.BadRequest(f"expected an object of kind {key.kind.kind}, got {kind.kind}")
+        new.metadata.name, new.metadata.namespace = key.name, key.namespace
+        warnings = () if subresource else warnings_for(new)
+        decide = _replacement(key.kind, subresource, new)
+        return Answer(await self._change(key, decide, dry_run=request.dry_run), warnings)
+
+    async def patch(self, caller: Caller, request: PatchRequest) -> Answer:
+        """Change an object by a JSON document. Raises NotFound, Conflict, Invalid, BadRequest."""
+        key = key_from(request.key)
+        subresource = request.subresource
+        authorize(caller, _verb("patch", subresource), key.kind.resource, key.namespace, key.name)
+        _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        body = _parse_patch(request.patch)
+        warnings: list[str] = []
+
+        def decide(old: KubeObject) -> Outcome:
+            if subresource == "scale":
+                shown: KubeObject = scale_of(as_scalable(key.kind, old))
+            else:
+                shown = old
+            new, notes = patched(shown, request.type, body)
+            warnings[:] = notes
+            if isinstance(new, Scale):
+                return apply_scale(key.kind, old, new)
+            if (new.metadata.name, new.metadata.namespace) != (key.name, key.namespace):
+                raise errors.BadRequest(
+                    f"the name of the object ({new.metadata.name}) does not match the name of the request ({key.name})"
+                )
+            if not subresource:
+                warnings.extend(warnings_for(new))
+            return _replacement(key.kind, subresource, new)(old)
+
+        stored = await self._change(key, decide, dry_run=request.dry_run)
+        return Answer(stored_scale(stored) if subresource == "scale" else stored, warnings)
+
+    async def delete(self, caller: Caller, request: DeleteRequest) -> Stored:
+        """Remove an object or begin to. Raises NotFound, Conflict for preconditions, Forbidden."""
+        key = key_from(request.key)
+        authorize(caller, "delete", key.kind.resource, key.namespace, key.name)
+        options = options_from(request)
+        now = self._clock.now()
+        return await self._change(key, lambda old: decide_deletion(old, options, now), dry_run=request.dry_run)
+
+    async def _create_subresource(self, caller: Caller, request: CreateRequest, obj: KubeObject) -> Answer:
+        if request.subresource != "binding" or not isinstance(obj, Binding):
+            what = f"{kind_of(obj).kind} as {request.subresource}"
+            raise errors.BadRequest(f"can't create {what}: the subresource binding takes an object of kind Binding")
+        binding = obj
+        key = object_key(kind_of(Pod), binding.metadata.namespace, binding.metadata.name)
+        authorize(caller, "create/binding", key.kind.resource, key.namespace, key.name)
+        now = self._clock.now()
+
+        def decide(old: KubeObject) -> Outcome:
+            if not isinstance(old, Pod):
+                raise errors.InternalError.of(f"{key.path} holds a {type(old).__name__}")
+            return rules.prepare_binding(old, binding, now)
+
+        return Answer(await self._change(key, decide, dry_run=request.dry_run))
+
+    async def _insert(self, key: Key, obj: KubeObject, *, dry_run: bool) -> Stored:
+        """Store a new object under the conditions that its name is free and its namespace takes new objects."""
+        for _ in range(MAX_ATTEMPTS):
+            compares = [Compare(key.path, 0)]
+            if key.kind.namespaced:
+                compares.append(await self._namespace_guard(key))
+            candidate = clone(obj) if isinstance(obj, Service) else obj  # each attempt may get another address
+            allocation = self._allocate(key, None, candidate)
+            written = False
+            try:
+                value = encode(key.kind, candidate)
+                if dry_run:
+                    if await self._get(key.path) is not None:
+                        raise errors.AlreadyExists.of(key.kind.resource, key.name)
+                    return Stored(key.kind, value, 0)
+                operations = (Put(key.path, value), *allocation.operations)
+                result = await self._txn((*compares, *allocation.compares), operations)
+                written = result.succeeded
+            finally:
+                self._allocator.settle(allocation, written=written)
+            if written:
+                return Stored(key.kind, value, result.revision)
+            if await self._get(key.path) is not None:
+                raise errors.AlreadyExists.of(key.kind.resource, key.name)
+            await self._learn(allocation)
+        raise errors.Conflict.of(key.kind.resource, key.name)
+
+    async def _change(self, key: Key, decide: Decide, *, dry_run: bool) -> Stored:
+        """Carry out what `decide` makes of the object. A lost race is decided anew, on what is there then.
+
+        `decide` gets a message of its own, with its resourceVersion, and may change it.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            before = await self._read(key)
+            outcome = decide(before.decode())
+            removed = isinstance(outcome, Removed)
+            allocation = self._allocate(key, before, None if isinstance(outcome, Removed) else outcome.obj)
+            written = False
+            try:
+                value = before.value if isinstance(outcome, Removed) else encode(key.kind, outcome.obj)
+                if dry_run or (value == before.value and not removed):
+                    return Stored(key.kind, value, before.revision)
+                operation = Delete(key.path) if removed else Put(key.path, value)
+                compares = (Compare(key.path, before.revision), *allocation.compares)
+                result = await self._txn(compares, (operation, *allocation.operations))
+                written = result.succeeded
+            finally:
+                self._allocator.settle(allocation, written=written)
+            if written:
+                return Stored(key.kind, value, result.revision)
+            await self._learn(allocation)
+        raise errors.Conflict.of(key.kind.resource, key.name)
+
+    def _allocate(self, key: Key, before: Stored | None, new: KubeObject | None) -> Allocation:
+        """What a write of a Service adds to its transaction; nothing for other kinds."""
+        if key.kind is not kind_of(Service):
+            return NOTHING
+        old = before.decode() if before is not None else None
+        if not isinstance(old, Service | None) or not isinstance(new, Service | None):
+            raise errors.InternalError.of(f"{key.path} holds no Service")
+        return self._allocator.allocate(old, new, f"{key.namespace}/{key.name}")
+
+    async def _learn(self, allocation: Allocation) -> None:
+        """A transaction failed: see which of its addresses and ports others hold, so as to choose others."""
+        for compare in allocation.compares:
+            if await self._get(compare.key) is not None:
+                self._allocator.learn(compare.key)
+
+    async def _namespace_guard(self, key: Key) -> Compare:
+        """The condition that the object's namespace is still as it is now. Raises NotFound, Forbidden."""
+        path = namespace_path(key.namespace)
+        found = await self._get(path)
+        if found is None:
+            raise errors.NotFound.of("namespaces", key.namespace)
+        if self._active_namespaces.get(path) != found.mod_revision:
+            namespace = Stored(kind_of(Namespace), found.value, found.mod_revision).decode()
+            if namespace.metadata.HasField("deletion_timestamp"):
+                self._active_namespaces.pop(path, None)
+                raise _terminating(key)
+            self._active_namespaces[path] = found.mod_revision
+        return Compare(path, found.mod_revision)
+
+    async def _read(self, key: Key) -> Stored:
+        found = await self._get(key.path)
+        if found is None:
+            raise key.not_found()
+        return Stored(key.kind, found.value, found.mod_revision)
+
+    async def _get(self, path: str) -> KeyValue | None:
+        with store_errors_mapped():
+            return await self._store.get(path)
+
+    async def _txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> TxnResult:
+        with store_errors_mapped():
+            return await self._store.txn(compares, operations)
+
+    def _uid(self) -> str:
+        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+
+    def _suffix(self) -> str:
+        return "".join(self._rng.choices(rules.NAME_ALPHABET, k=rules.SUFFIX_LENGTH))
+
+
+def patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -> tuple[KubeObject, Sequence[str]]:
+    """`shown` with a patch applied, and warnings. Raises BadRequest, Invalid."""
+    document = to_json(shown)
+    match patch_type:
+        case PatchType.JSON:
+            if not isinstance(body, list):
+                raise errors.BadRequest("a JSON patch must be a list of operations")
+            result = json_patch(document, body)
+        case PatchType.STRATEGIC:
+            result = strategic_merge_patch(type(shown), document, _mapping(body))
+        case _:
+            result = merge_patch(document, _mapping(body))
+    for name in ("apiVersion", "kind"):
+        if result.get(name) != document[name]:
+            raise errors.BadRequest(f"{name} can't be changed by a patch (from {document[name]} to {result.get(name)})")
+    decoded = from_json(result, unknown="warn")
+    return decoded.obj, decoded.warnings
+
+
+def _replacement(kind: Kind, subresource: str, new: KubeObject) -> Decide:
+    """How an update by `new` is decided; each attempt gets its own copy."""
+
+    def decide(old: KubeObject) -> Outcome:
+        candidate = clone(new)
+        match subresource:
+            case "status":
+                return rules.prepare_status(kind, old, candidate)
+            case "finalize":
+                return rules.prepare_finalize(kind, old, candidate)
+            case _:
+                return rules.prepare_update(kind, old, candidate)
+
+    return decide
+
+
+def _verb(verb: str, subresource: str) -> str:
+    return f"{verb}/{subresource}" if subresource else verb
+
+
+def _check_subresource(kind: Kind, subresource: str, known: set[str]) -> None:
+    if subresource and (subresource not in known or subresource not in kind.subresources):
+        raise errors.MethodNotAllowed.of(f"{kind.resource}/{subresource}", "this")
+
+
+def _check_namespace(kind: Kind, namespace: str) -> None:
+    if kind.namespaced and not namespace:
+        raise errors.BadRequest("an empty namespace may not be set during creation")
+    if not kind.namespaced and namespace:
+        raise errors.BadRequest(f"{kind.resource} have no namespace: leave it empty")
+
+
+def _terminating(key: Key) -> errors.Forbidden:
+    why = f"unable to create new content in namespace {key.namespace} because it is being terminated"
+    about = errors.Forbidden.of(key.kind.resource, key.name, why)
+    cause = errors.Cause("NamespaceTerminating", f"namespace {key.namespace} is being terminated", "metadata.namespace")
+    details = errors.Details(about.details.kind, about.details.name, about.details.group, causes=(cause,))
+    return errors.Forbidden(about.message, details=details)
+
+
+def _parse_patch(patch: bytes) -> object:
+    try:
+        body: object = json.loads(patch)
+    except ValueError as error:
+        raise errors.BadRequest(f"the patch is not valid JSON: {error}") from error
+    return body
+
+
+def _mapping(body: object) -> dict[str, object]:
+    if not isinstance(body, dict):
+        raise errors.BadRequest("a merge patch must be a JSON object")
+    return body

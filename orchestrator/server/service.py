@@ -1,0 +1,160 @@
+"""The API server as a service: what it is made of, in which order it starts, and how it stops.
+
+On its first start it makes the cluster's certificates, a kubeconfig for each role and the default namespaces. It is
+ready when it serves. On the way out it says so (health NOT_SERVING), ends the watches so that they are resumed, lets
+running calls finish, and closes the store last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from orchestrator import kubeconfig
+from orchestrator.clock import Clock, SystemClock
+from orchestrator.logs import fields
+from orchestrator.paths import Paths
+from orchestrator.pki import ensure_pki
+from orchestrator.server import grpc_door, streams
+from orchestrator.server.allocation import Allocator
+from orchestrator.server.bootstrap import ensure_namespaces, heal_allocations
+from orchestrator.server.expiry import EventSweeper
+from orchestrator.server.listing import Collections
+from orchestrator.server.registry import Registry
+from orchestrator.server.watching import WatchHub
+from orchestrator.store import Store, StoreUnavailable
+from orchestrator.store.open import open_store
+
+log = logging.getLogger("server")
+
+CLUSTER = "navarch"
+KUBECONFIGS = ("admin", "scheduler", "controllers", "node", "proxy", "network")
+REST_PORT = 6443
+DRAIN_SECONDS = 5.0
+_EVERYWHERE = {"0.0.0.0", "[::]", "::", ""}
+
+
+class ApiServer:
+    """Serves the API on `listen` until `run` is cancelled. `address` is where clients on this machine reach it."""
+
+    name = "server"
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        listen: str = "0.0.0.0:7443",
+        node_name: str,
+        addresses: Sequence[str] = (),
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.paths = paths
+        self.address = ""
+        self._listen = listen
+        self._node_name = node_name
+        self._addresses = tuple(addresses)
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.SystemRandom()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Start, call `ready`, serve until cancelled. Raises PkiError, StoreError, OSError (the port is taken)."""
+        ensure_pki(self.paths, node_name=self._node_name, addresses=self._addresses)
+        store = await open_store(self.paths.store, clock=self._clock)
+        try:
+            await store.wait_ready()
+            await self._serve(store, ready)
+        finally:
+            await store.close()
+
+    async def _serve(self, store: Store, ready: Callable[[], None]) -> None:
+        allocator = Allocator(self._rng)
+        registry = Registry(store, allocator, self._clock, self._rng)
+        await heal_allocations(store, allocator)
+        await ensure_namespaces(registry)
+        hub = WatchHub(store, self._clock)
+        connections = streams.NodeConnections(self._client_credentials())
+        server = grpc.aio.server(options=grpc_door.OPTIONS, maximum_concurrent_rpcs=grpc_door.MAX_CALLS)
+        server.add_generic_rpc_handlers(
+            (
+                grpc_door.resources_handler(registry, Collections(store, hub)),
+                streams.PodStreams(store, connections).handler(),
+            )
+        )
+        services = (grpc_door.SERVICE, streams.SERVICE)
+        condition = await _add_standard_services(server, services)
+        self._bind(server)
+        self._write_kubeconfigs()
+        await server.start()
+        log.info("serving", extra=fields(address=self.address, revision=store.status().revision))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(hub.run())
+                tasks.create_task(EventSweeper(store, self._clock).run())
+                tasks.create_task(_stop_when_failed(store))
+                ready()
+        finally:
+            await condition.enter_graceful_shutdown()
+            hub.close()
+            await connections.close()
+            await server.stop(DRAIN_SECONDS)
+
+    def _bind(self, server: grpc.aio.Server) -> None:
+        pki = self.paths.pki
+        credentials = grpc.ssl_server_credentials(
+            [((pki / "server.key").read_bytes(), (pki / "server.crt").read_bytes())],
+            root_certificates=(pki / "ca.crt").read_bytes(),
+            require_client_auth=True,
+        )
+        try:
+            port = server.add_secure_port(self._listen, credentials)
+        except RuntimeError as error:
+            raise OSError(f"can't listen on {self._listen}: {error}") from error
+        host = self._listen.rpartition(":")[0]
+        self.address = f"{'127.0.0.1' if host in _EVERYWHERE else host}:{port}"
+
+    def _client_credentials(self) -> grpc.ChannelCredentials:
+        pki = self.paths.pki
+        return grpc.ssl_channel_credentials(
+            root_certificates=(pki / "ca.crt").read_bytes(),
+            private_key=(pki / "server.key").read_bytes(),
+            certificate_chain=(pki / "server.crt").read_bytes(),
+        )
+
+    def _write_kubeconfigs(self) -> None:
+        pki = self.paths.pki
+        host = self.address.rpartition(":")[0]
+        for name in KUBECONFIGS:
+            kubeconfig.write(
+                self.paths.kubeconfig(name),
+                cluster=CLUSTER,
+                server_url=f"https://{host}:{REST_PORT}",
+                grpc_address=self.address,
+                ca_file=pki / "ca.crt",
+                cert_file=pki / f"{name}.crt",
+                key_file=pki / f"{name}.key",
+            )
+
+
+async def _add_standard_services(server: grpc.aio.Server, services: Sequence[str]) -> HealthServicer:
+    """Health and reflection, as every gRPC tool expects them. Returns the health, which is SERVING."""
+    condition = HealthServicer()
+    for name in services:
+        await condition.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(condition, server)
+    reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return condition
+
+
+async def _stop_when_failed(store: Store) -> None:
+    """End the server once its store has failed for good: only a new start can help."""
+    reason = await store.wait_failed()
+    raise StoreUnavailable(f"the store has failed: {reason}")

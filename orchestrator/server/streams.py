@@ -1,0 +1,197 @@
+"""Logs and exec: the server finds the pod's node and passes bytes on, in both directions, without looking into them.
+
+Only the first message is read, to find the pod. Every node serves the same PodStreams service as this one; the
+connection to it is made with the server's own certificate and accepts only a certificate that names that very node.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+
+from orchestrator.api import errors
+from orchestrator.api.kinds import kind_of
+from orchestrator.api.status import from_rpc
+from orchestrator.api.v1 import ExecRequest, LogsRequest, Node, Pod, streams_pb2
+from orchestrator.server.caller import Caller, authorize
+from orchestrator.server.encoding import decode
+from orchestrator.server.grpc_door import DETAILS, Context, caller_of, failures_reported
+from orchestrator.server.keys import Key, object_key
+from orchestrator.server.store_errors import store_errors_mapped
+from orchestrator.store import Store
+
+log = logging.getLogger("streams")
+
+SERVICE = streams_pb2.DESCRIPTOR.services_by_name["PodStreams"].full_name
+DEFAULT_NODE_PORT = 7450
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """Where a node's agent listens, and the name its certificate must show."""
+
+    node: str
+    target: str
+
+
+class NodeConnections:
+    """One connection to each node that streams have gone to, shared by all of them."""
+
+    def __init__(self, credentials: grpc.ChannelCredentials) -> None:
+        self._credentials = credentials
+        self._channels: dict[str, tuple[NodeAddress, grpc.aio.Channel]] = {}
+
+    async def channel(self, address: NodeAddress) -> grpc.aio.Channel:
+        """A channel to the node; a new one when its address has changed."""
+        known = self._channels.get(address.node)
+        if known is not None and known[0] == address:
+            return known[1]
+        options = [*_OPTIONS, ("grpc.ssl_target_name_override", address.node)]
+        channel = grpc.aio.secure_channel(address.target, self._credentials, options=options)
+        self._channels[address.node] = (address, channel)
+        if known is not None:
+            await known[1].close(None)
+        return channel
+
+    async def close(self) -> None:
+        """End all streams."""
+        channels = [channel for _, channel in self._channels.values()]
+        self._channels.clear()
+        for channel in channels:
+            await channel.close(None)
+
+
+class PodStreams:
+    """The relay. One instance a server."""
+
+    def __init__(self, store: Store, connections: NodeConnections) -> None:
+        self._store = store
+        self._connections = connections
+
+    def handler(self) -> grpc.GenericRpcHandler[object, bytes]:
+        """The PodStreams service, on raw bytes."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Logs": grpc.unary_stream_rpc_method_handler(self._logs),
+                "Exec": grpc.stream_stream_rpc_method_handler(self._exec),
+            },
+        )
+
+    async def _logs(self, raw: bytes, context: Context) -> None:
+        async with failures_reported(context, "Logs"):
+            request = LogsRequest.FromString(raw)
+            caller = caller_of(context)
+            address = await self._locate(caller, "log", request.namespace, request.pod, request.container)
+            channel = await self._connections.channel(address)
+            call = channel.unary_stream(f"/{SERVICE}/Logs", bytes, bytes)(raw)
+            await _relay(call, context, address)
+
+    async def _exec(self, messages: AsyncIterator[bytes], context: Context) -> None:
+        async with failures_reported(context, "Exec"):
+            raw = await anext(messages, None)
+            first = ExecRequest.FromString(raw) if raw is not None else ExecRequest()
+            if raw is None or not first.HasField("start"):
+                raise errors.BadRequest("the first message of an exec must be `start`")
+            start = first.start
+            if not start.command:
+                raise errors.BadRequest("you must specify at least one command for the container")
+            caller = caller_of(context)
+            address = await self._locate(caller, "exec", start.namespace, start.pod, start.container)
+            channel = await self._connections.channel(address)
+            call = channel.stream_stream(f"/{SERVICE}/Exec", bytes, bytes)(_again(raw, messages))
+            await _relay(call, context, address)
+
+    async def _locate(self, caller: Caller, verb: str, namespace: str, name: str, container: str) -> NodeAddress:
+        """The node that runs a pod's container. Raises NotFound, BadRequest, ServiceUnavailable."""
+        key = object_key(kind_of(Pod), namespace, name)
+        authorize(caller, f"get/{verb}", key.kind.resource, namespace, name)
+        pod = await self._object(key)
+        if not isinstance(pod, Pod):
+            raise key.not_found()
+        check_container(pod, container)
+        if not pod.spec.node_name:
+            raise errors.BadRequest(f"pod {name} does not have a host assigned")
+        node = await self._object(Key(kind_of(Node), "", pod.spec.node_name))
+        if not isinstance(node, Node):
+            raise errors.ServiceUnavailable(f'node "{pod.spec.node_name}" of pod {name} is not registered')
+        return address_of(node)
+
+    async def _object(self, key: Key) -> object | None:
+        with store_errors_mapped():
+            found = await self._store.get(key.path)
+        return decode(key.kind, found.value) if found is not None else None
+
+
+def check_container(pod: Pod, container: str) -> None:
+    """Raise BadRequest unless the name means one container of the pod; without a name there must be only one."""
+    name = pod.metadata.name
+    main = [each.name for each in pod.spec.containers]
+    others = [each.name for each in pod.spec.init_containers] + [each.name for each in pod.spec.ephemeral_containers]
+    if container and container not in main + others:
+        raise errors.BadRequest(f"container {container} is not valid for pod {name}")
+    if not container and len(main) > 1:
+        choices = " ".join(main)
+        raise errors.BadRequest(f"a container name must be specified for pod {name}, choose one of: [{choices}]")
+
+
+def address_of(node: Node) -> NodeAddress:
+    """Where the node says that its agent listens. Raises ServiceUnavailable."""
+    name = node.metadata.name
+    by_type: dict[str, str] = {}
+    for each in node.status.addresses:
+        by_type.setdefault(each.type, each.address)
+    host = by_type.get("InternalIP") or by_type.get("Hostname")
+    if not host:
+        raise errors.ServiceUnavailable(f'node "{name}" has no address yet')
+    port = node.status.daemon_endpoints.kubelet_endpoint.port or DEFAULT_NODE_PORT
+    return NodeAddress(name, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+async def _again(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for message in rest:
+        yield message
+
+
+async def _relay(
+    call: grpc.aio.UnaryStreamCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes],
+    context: Context,
+    address: NodeAddress,
+) -> None:
+    """Pass the node's messages to the client, and its error if it ends with one."""
+    try:
+        async for message in call:
+            await context.write(message)
+    except grpc.aio.AioRpcError as error:
+        raise _from_node(error, address) from error
+    finally:
+        call.cancel()
+
+
+def _from_node(error: grpc.aio.AioRpcError, address: NodeAddress) -> errors.ApiError:
+    details = _details(error)
+    message = error.details() or ""
+    if details is None and error.code() is grpc.StatusCode.UNAVAILABLE:
+        log.info("node unreachable: %s", message)
+        return errors.ServiceUnavailable(f'node "{address.node}" can\'t be reached at {address.target}: {message}')
+    return from_rpc(error.code().value[0], message, details)
+
+
+def _details(error: grpc.aio.AioRpcError) -> bytes | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS:
+            return value if isinstance(value, bytes) else value.encode("latin-1")
+    return None
