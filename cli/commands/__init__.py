@@ -1,0 +1,1 @@
+"""The verbs of navctl, one file each."""

@@ -1,0 +1,42 @@
+"""`navctl cordon` and `uncordon`: whether new pods may come to a node."""
+
+from __future__ import annotations
+
+import click
+
+from cli.target import Target, target_options
+from orchestrator.api.v1 import Node
+from orchestrator.client import Client
+
+
+@click.command()
+@target_options
+@click.argument("nodes", nargs=-1, required=True)
+def cordon(target: Target, nodes: tuple[str, ...]) -> None:
+    """Keep new pods away from nodes."""
+    _set(target, nodes, unschedulable=True)
+
+
+@click.command()
+@target_options
+@click.argument("nodes", nargs=-1, required=True)
+def uncordon(target: Target, nodes: tuple[str, ...]) -> None:
+    """Let new pods come to nodes again."""
+    _set(target, nodes, unschedulable=False)
+
+
+def _set(target: Target, nodes: tuple[str, ...], *, unschedulable: bool) -> None:
+    word = "cordoned" if unschedulable else "uncordoned"
+
+    async def work(client: Client, namespace: str) -> None:
+        for name in nodes:
+            name = name.removeprefix("node/")
+            node = await client.get(Node, name)
+            if node.spec.unschedulable == unschedulable:
+                print(f"node/{name} already {word}")
+                continue
+            # null removes the field, as it is absent on a node that takes pods.
+            await client.patch(Node, name, {"spec": {"unschedulable": unschedulable or None}})
+            print(f"node/{name} {word}")
+
+    target.run(work)

@@ -1,0 +1,36 @@
+"""`navctl scale`: how many copies."""
+
+from __future__ import annotations
+
+import click
+
+from cli.failure import Failure
+from cli.output import reference_to
+from cli.references import read_named
+from cli.target import Target, target_options
+from orchestrator.client import Client
+
+
+@click.command()
+@target_options
+@click.argument("what", nargs=-1)
+@click.option("--replicas", type=click.IntRange(min=0), required=True, help="The wanted number of copies.")
+@click.option("--current-replicas", type=int, help="Only if the number is this now.")
+def scale(target: Target, what: tuple[str, ...], replicas: int, current_replicas: int | None) -> None:
+    """Set the number of copies: navctl scale deploy/web --replicas=5."""
+    references = read_named(what)
+    for one in references:
+        if "scale" not in one.kind.subresources:
+            raise Failure(f"{one.kind.resource} can't be scaled")
+
+    async def work(client: Client, namespace: str) -> None:
+        for one in references:
+            assert one.name is not None
+            present = await client.get_scale(one.kind.message, one.name, namespace)
+            if current_replicas is not None and present.spec.replicas != current_replicas:
+                raise Failure(f"Expected replicas to be {current_replicas}, was {present.spec.replicas}")
+            present.spec.replicas = replicas
+            await client.update_scale(one.kind.message, present)
+            print(f"{reference_to(one.kind, one.name)} scaled")
+
+    target.run(work)

@@ -1,0 +1,93 @@
+"""`navctl`: the command line for people, with kubectl's verbs, flags and output.
+
+A command's module is imported when the command is called, so that `navctl get` does not pay for what `navctl up` needs.
+All failures end here: one line on standard error that says what to do, and exit code 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from cli.failure import Failure, describe_failure
+
+# Command -> the function that is it. Order is that of `navctl --help`.
+_COMMANDS = {
+    "up": "cli.commands.up:up",
+    "down": "cli.commands.down:down",
+    "get": "cli.commands.get:get",
+    "describe": "cli.commands.describe:describe",
+    "apply": "cli.commands.apply:apply",
+    "delete": "cli.commands.delete:delete",
+    "edit": "cli.commands.edit:edit",
+    "logs": "cli.commands.logs:logs",
+    "exec": "cli.commands.exec:exec_",
+    "scale": "cli.commands.scale:scale",
+    "rollout": "cli.commands.rollout:rollout",
+    "cordon": "cli.commands.cordon:cordon",
+    "uncordon": "cli.commands.cordon:uncordon",
+    "image": "cli.commands.image:image",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, name = place.split(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f' (did you mean "{near[0]}"?)' if near else ""
+            raise Failure(f'unknown command "{args[0]}"{hint}: see navctl --help') from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="navarch", prog_name="navctl")
+def navctl() -> None:
+    """Runs containers on a fleet of machines, the Kubernetes way."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    try:
+        code = navctl.main(args=arguments, prog_name="navctl", standalone_mode=False)
+    except BrokenPipeError:
+        # The reader (head, less) has gone: what it did not want is no failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except click.ClickException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        message = describe_failure(error)
+        if message is None:
+            raise
+        print(message, file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
