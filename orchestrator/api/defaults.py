@@ -35,7 +35,6 @@ from orchestrator.api.v1 import (
     Pod,
     PodSpec,
     Secret,
-    Service,
     ServicePort,
     ServiceSpec,
     Toleration,
