@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Fatal(Exception):  # noqa: N818 - a verdict
+class Fatal(Exception):
     """Raised by a service when trying again is no use: the process ends with this message and exit code."""
 
     def __init__(self, message: str, *, exit_code: int = 1) -> None:

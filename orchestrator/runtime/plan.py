@@ -26,6 +26,8 @@ from orchestrator.client.cache import version
 from orchestrator.client.client import UNANSWERED
 from orchestrator.client.operations import AnyOperation, Create, Delete, Update
 
+_STATUS = "update the status of"
+
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
@@ -78,7 +80,7 @@ class ApplyError(Exception):
         self.failures = tuple(failures)
 
 
-class Unanswered(Exception):  # noqa: N818 - a state of knowledge
+class Unanswered(Exception):
     """A request got no answer: what it asked for may have happened, or may yet."""
 
     def __init__(self, error: errors.ApiError) -> None:
@@ -136,14 +138,13 @@ async def apply_plan(client: Batcher, plan: Plan, recorder: Recorder | None = No
     together = [*writes, *(_status(obj) for obj in statuses if _identity(obj) not in updated)]
     progress = _Progress()
     results = await _carry_out(client, together, progress)
-    spoiled = progress.spoiled
     if updated and (late := [obj for obj in statuses if _identity(obj) in updated]):
         await _carry_out(client, list(_on_top_of(late, results)), progress)
     if recorder is not None:
         for failure in progress.failures:
             if failure.verb == "create" and (told := refused(failure)) is not None:
                 recorder.record(told)
-        if not spoiled:
+        if not progress.spoiled:
             for event in plan.events:
                 recorder.record(event)
     return Applied(progress.revisions, tuple(progress.failures), progress.look_again)
@@ -182,10 +183,11 @@ class _Progress:
                 # Everything in the namespace is about to go; whoever wants this there is about to go too.
                 self.spoiled = True
             case errors.Conflict() | errors.NotFound():
-                self.look_again = self.spoiled = True
+                self.look_again = True
+                self.spoiled |= step.verb != _STATUS
             case errors.ApiError():
                 self.failures.append(Failure(step.verb, step.obj, result))
-                self.spoiled = True
+                self.spoiled |= step.verb != _STATUS
             case _:
                 kind = type(step.obj)
                 self.revisions[kind] = max(self.revisions.get(kind, 0), version(result))
@@ -227,7 +229,7 @@ def _writes(plan: Plan) -> list[_Step]:
 
 
 def _status(obj: KubeObject) -> _Step:
-    return _Step("update status of", obj, Update(obj, "status"))
+    return _Step(_STATUS, obj, Update(obj, "status"))
 
 
 def _on_top_of(
