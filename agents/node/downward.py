@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 
 from agents.node.errors import ConfigError
@@ -25,7 +25,7 @@ class Facts:
     pod_ips: Sequence[str] = ()
     host_ips: Sequence[str] = ()
     # What the node offers to pods: the limit of a container that has none.
-    allocatable: Mapping[str, str] = {}
+    allocatable: Mapping[str, str] = field(default_factory=dict)
 
 
 def field_value(pod: Pod, path: str, facts: Facts) -> str:
