@@ -21,7 +21,8 @@ class File(Protocol):
     def sync(self) -> None:
         """Return when everything appended is on the disk. After an OSError nothing about the file can be trusted."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closing twice is fine."""
 
 
 class Files(Protocol):
@@ -61,7 +62,9 @@ class DiskFile:
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 class DiskFiles:

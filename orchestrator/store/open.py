@@ -41,7 +41,12 @@ async def open_store(
     except BaseException:
         lock.release()
         raise
-    store = ReplicatedStore(directory, lock, state, base, log, files=files, clock=clock, settings=settings)
+    try:
+        store = ReplicatedStore(directory, lock, state, base, log, files=files, clock=clock, settings=settings)
+    except BaseException:
+        log.close()
+        lock.release()
+        raise
     try:
         await store.start()
     except BaseException:

@@ -101,8 +101,8 @@ class ReplicatedStore:
         self._drained.set()
         self._failure: str | None = "the store is not open yet"
         self._failed = asyncio.Event()
-        self._flusher = Flusher(durable.flush, self._flushed, self._loop)
         self._raft = Raft(settings.member, durable, base, self._apply)
+        self._flusher = Flusher(durable.flush, self._flushed, self._loop)
 
     async def start(self) -> None:
         """Become leader and apply what the log holds. Raises StoreCorrupt, StoreUnavailable."""

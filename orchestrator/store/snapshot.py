@@ -7,6 +7,7 @@ accident. Its frames: a head (which entry it covers, at which revision), pages o
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from collections.abc import Sequence
@@ -67,8 +68,10 @@ class SnapshotWriter:
         remove_older(self._files, self._directory)
 
     def abandon(self) -> None:
+        """Leave nothing behind, wherever it stopped."""
         self._file.close()
-        self._files.remove(self._fresh)
+        with contextlib.suppress(FileNotFoundError):
+            self._files.remove(self._fresh)
 
     def _append(self, payload: bytes) -> None:
         self._file.append(encode(self._number, payload))

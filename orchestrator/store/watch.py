@@ -36,12 +36,15 @@ class Hub:
         """Hand out all events of one revision; they become visible to every watcher together."""
         self.revision = revision
         self._history.extend(events)
+        slow: set[HubWatch] = set()
         for event in events:
             for length, by_prefix in self._watchers.items():
-                interested = by_prefix.get(event.key[:length])
-                if interested:
-                    for watcher in tuple(interested):
-                        watcher.offer(event)
+                for watcher in by_prefix.get(event.key[:length], ()):
+                    if not watcher.offer(event):
+                        slow.add(watcher)
+        # Only now: cutting changes the index.
+        for watcher in slow:
+            watcher.cut(WatcherTooSlow(watcher.progress, self._backlog))
 
     def trim(self, floor: int) -> None:
         """Forget the events up to `floor`: nobody can begin to watch there any more."""
@@ -123,13 +126,13 @@ class HubWatch:
         self._delivered = batch[-1].revision
         return batch
 
-    def offer(self, event: Event) -> None:
-        """Add an event, or cut the watcher when its backlog is full."""
+    def offer(self, event: Event) -> bool:
+        """Add an event; False: the backlog is full, and the watcher is to be cut."""
         if len(self._pending) >= self._room:
-            self.cut(WatcherTooSlow(self.progress, self._backlog))
-            return
+            return False
         self._pending.append(event)
         self._wake()
+        return True
 
     def cut(self, error: StoreError) -> None:
         """End the watch with `error`. The undelivered part is dropped: the reader resumes and gets it again."""

@@ -1,0 +1,61 @@
+"""Commands survive their encoding; what is not a command is refused; limits are limits."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.store.command import Compact, Limits, Txn, decode_group, encode_compact, encode_group, encode_txn
+from orchestrator.store.errors import InvalidTxn, StoreCorrupt, ValueTooLarge
+from orchestrator.store.interface import Compare, Delete, Put
+
+LIMITS = Limits()
+keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+txns = st.tuples(
+    st.lists(st.builds(Compare, keys, st.integers(0, 2**63)), max_size=3),
+    st.lists(st.builds(Put, keys, st.binary(max_size=30)) | st.builds(Delete, keys), unique_by=lambda op: op.key),
+)
+
+
+@given(st.lists(txns | st.integers(0, 2**63), max_size=5))
+def test_a_group_reads_back_as_it_was_written(group: list[tuple[list[Compare], list[Put | Delete]] | int]) -> None:
+    encoded = [
+        encode_compact(command) if isinstance(command, int) else encode_txn(*command, LIMITS) for command in group
+    ]
+    expected = [Compact(command) if isinstance(command, int) else Txn(*command) for command in group]
+    assert list(decode_group(encode_group(encoded))) == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x02", b"\x01\x09", b"\x01\x01\x00", encode_group([encode_txn([], [Put("/a", b"12345")], LIMITS)])[:-1],
+     pickle.dumps(print)],
+    ids=["empty", "another version", "unknown kind", "half a head", "half a value", "a pickle"],
+)  # fmt: skip
+def test_what_is_no_group_is_refused(data: bytes) -> None:
+    with pytest.raises(StoreCorrupt):
+        decode_group(data)
+
+
+@pytest.mark.parametrize(
+    ("operations", "error"),
+    [
+        ([Put("", b"1")], InvalidTxn),
+        ([Put("/a", b"1"), Delete("/a")], InvalidTxn),
+        ([Put(f"/{number}", b"") for number in range(LIMITS.operations + 1)], InvalidTxn),
+        ([Put("/a", bytes(LIMITS.value + 1))], ValueTooLarge),
+        ([Put("k" * (LIMITS.key + 1), b"")], ValueTooLarge),
+        ([Put(f"/{number}", bytes(LIMITS.value)) for number in range(5)], ValueTooLarge),
+    ],
+    ids=["empty key", "one key twice", "too many operations", "large value", "large key", "large txn"],
+)
+def test_a_txn_over_a_limit_is_refused(operations: list[Put | Delete], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        encode_txn([], operations, LIMITS)
+
+
+def test_a_value_of_exactly_the_limit_is_taken() -> None:
+    assert encode_txn([], [Put("/a", bytes(LIMITS.value))], LIMITS)
