@@ -6,15 +6,14 @@ not ask for new ones. Runs on an update that replaces an object, after defaults 
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
-
+from orchestrator.api.kinds import K
 from orchestrator.api.v1 import Namespace, Service, ServiceSpec
 
 _WITH_ADDRESS = frozenset({"ClusterIP", "NodePort", "LoadBalancer"})
 _WITH_NODE_PORTS = frozenset({"NodePort", "LoadBalancer"})
 
 
-def keep_allocated(new: Message, old: Message) -> None:
+def keep_allocated(new: K, old: K) -> None:
     """Give an update the values that the server chose and the update leaves open: cluster addresses and node ports of
     a Service, finalizers of a Namespace."""
     match new, old:

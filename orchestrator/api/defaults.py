@@ -22,6 +22,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 
+from orchestrator.api.kinds import KubeObject
 from orchestrator.api.qos import qos_class
 from orchestrator.api.quantity import QuantityError, canonical
 from orchestrator.api.v1 import (
@@ -53,8 +54,12 @@ _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity", "allocatable", "al
 _QUANTITY_FIELDS = frozenset({"size_limit", "divisor"})
 
 
-def set_defaults(obj: Message) -> None:
+def set_defaults(obj: KubeObject | Message) -> None:
     """Fill absent fields of an object, or of any part of one, in place."""
+    _set_defaults(cast(Message, obj))
+
+
+def _set_defaults(obj: Message) -> None:
     plan = _plan(obj.DESCRIPTOR)
     for fill in plan.fills:
         fill(obj)
@@ -63,10 +68,10 @@ def set_defaults(obj: Message) -> None:
         rule(obj)
     for name in plan.single:
         if obj.HasField(name):
-            set_defaults(getattr(obj, name))
+            _set_defaults(getattr(obj, name))
     for name in plan.repeated:
         for item in getattr(obj, name):
-            set_defaults(item)
+            _set_defaults(item)
 
 
 # --- defaults in the schema

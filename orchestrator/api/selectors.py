@@ -18,12 +18,11 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import Message
-
 from orchestrator.api import names
 from orchestrator.api.errors import BadRequest, FieldError, forbidden, invalid, required
 
 if TYPE_CHECKING:
+    from orchestrator.api.kinds import KubeObject
     from orchestrator.api.v1 import LabelSelector
 
 
@@ -336,8 +335,8 @@ class FieldQuery:
         for requirement in self.requirements:
             _getter(kind, requirement.path)
 
-    def matches(self, obj: Message) -> bool:
-        kind = obj.DESCRIPTOR.name
+    def matches(self, obj: KubeObject) -> bool:
+        kind = type(obj).__name__
         return all(
             (_getter(kind, requirement.path)(obj) == requirement.value) is not requirement.negated
             for requirement in self.requirements
@@ -355,13 +354,13 @@ class FieldQuery:
 
 
 @lru_cache(maxsize=256)
-def _getter(kind: str, path: str) -> Callable[[Message], str]:
+def _getter(kind: str, path: str) -> Callable[[KubeObject], str]:
     attribute = _OBJECT_FIELDS.get(path) or _FIELDS.get(kind, {}).get(path)
     if attribute is None:
         raise BadRequest(f"field label not supported: {path}")
     read = attrgetter(attribute)
 
-    def text(obj: Message) -> str:
+    def text(obj: KubeObject) -> str:
         value: str | int | bool = read(obj)
         return str(value).lower() if isinstance(value, bool) else str(value)
 

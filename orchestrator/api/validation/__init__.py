@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar, cast
-
-from google.protobuf.message import Message
+from typing import cast
 
 from orchestrator.api import names
 from orchestrator.api.errors import FieldError, not_supported, required
+from orchestrator.api.kinds import K, KubeObject, kind_of
 from orchestrator.api.names import NameRule
 from orchestrator.api.v1 import (
-    CLUSTER,
     Binding,
     ConfigMap,
     Deployment,
@@ -29,14 +27,12 @@ from orchestrator.api.v1 import (
     Lease,
     Namespace,
     Node,
-    ObjectMeta,
     Pod,
     ReplicaSet,
     Scale,
     Secret,
     Service,
     ServiceAccount,
-    options_pb2,
 )
 from orchestrator.api.validation import (
     apps,
@@ -51,7 +47,6 @@ from orchestrator.api.validation import (
     service,
 )
 
-M = TypeVar("M", bound=Message)
 Faults = Iterator[FieldError]
 
 
@@ -59,49 +54,45 @@ Faults = Iterator[FieldError]
 class _Rules:
     """What is asked of objects of one kind."""
 
-    check: Callable[[Message], Faults]
-    check_update: Callable[[Message, Message], Faults]
+    check: Callable[[KubeObject], Faults]
+    check_update: Callable[[KubeObject, KubeObject], Faults]
     name_rule: NameRule
 
 
-def validate(obj: Message) -> list[FieldError]:
+def validate(obj: KubeObject) -> list[FieldError]:
     """Everything that is wrong with an object; empty when it may be stored."""
-    rules = _RULES[obj.DESCRIPTOR.full_name]
-    metadata: ObjectMeta = getattr(obj, "metadata")  # noqa: B009 - every kind has one, which Message doesn't say
-    namespaced = obj.DESCRIPTOR.GetOptions().Extensions[options_pb2.resource].scope != CLUSTER
-    faults = list(meta.metadata(metadata, namespaced=namespaced, name_rule=rules.name_rule))
+    rules = _RULES[type(obj)]
+    faults = list(meta.metadata(obj.metadata, namespaced=kind_of(obj).namespaced, name_rule=rules.name_rule))
     faults += rules.check(obj)
     return faults
 
 
-def validate_update(new: Message, old: Message) -> list[FieldError]:
+def validate_update(new: K, old: K) -> list[FieldError]:
     """Every change that is not allowed. `new` must pass `validate` too."""
-    new_metadata: ObjectMeta = getattr(new, "metadata")  # noqa: B009
-    old_metadata: ObjectMeta = getattr(old, "metadata")  # noqa: B009
-    faults = list(meta.metadata_update(new_metadata, old_metadata))
-    faults += _RULES[new.DESCRIPTOR.full_name].check_update(new, old)
+    faults = list(meta.metadata_update(new.metadata, old.metadata))
+    faults += _RULES[type(new)].check_update(new, old)
     return faults
 
 
-_RULES: dict[str, _Rules] = {}
+_RULES: dict[type[KubeObject], _Rules] = {}
 
 
-def _nothing(obj: Message) -> Faults:
+def _nothing(obj: KubeObject) -> Faults:
     return iter(())
 
 
-def _free(new: Message, old: Message) -> Faults:
+def _free(new: KubeObject, old: KubeObject) -> Faults:
     return iter(())
 
 
 def _kind(
-    message: type[M],
-    check: Callable[[M], Faults] = _nothing,
-    update: Callable[[M, M], Faults] = _free,
+    message: type[K],
+    check: Callable[[K], Faults] = _nothing,
+    update: Callable[[K, K], Faults] = _free,
     name: NameRule = names.subdomain,
 ) -> None:
-    _RULES[message.DESCRIPTOR.full_name] = _Rules(
-        cast(Callable[[Message], Faults], check), cast(Callable[[Message, Message], Faults], update), name
+    _RULES[message] = _Rules(
+        cast(Callable[[KubeObject], Faults], check), cast(Callable[[KubeObject, KubeObject], Faults], update), name
     )
 
 
