@@ -60,7 +60,7 @@ def prepare_update(kind: Kind, old: KubeObject, new: KubeObject) -> Outcome:
     if has_status(kind):
         _copy_message(as_message(old), as_message(new), "status")
     set_defaults(as_message(new))
-    keep_allocated(as_message(new), as_message(old))
+    keep_allocated(new, old)
     meta.generation = old.metadata.generation
     if _has_field(kind, "spec") and _spec(old) != _spec(new):
         meta.generation += 1

@@ -7,8 +7,9 @@ connection to it is made with the server's own certificate and accepts only a ce
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import grpc
 import grpc.aio
@@ -191,7 +192,8 @@ def _from_node(error: grpc.aio.AioRpcError, address: NodeAddress) -> errors.ApiE
 
 
 def _details(error: grpc.aio.AioRpcError) -> bytes | None:
-    for key, value in error.trailing_metadata() or ():
+    trailer = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    for key, value in trailer:
         if key == DETAILS:
             return value if isinstance(value, bytes) else value.encode("latin-1")
     return None

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from orchestrator.api import errors
-from orchestrator.api.kinds import Kind, KubeObject, as_message, kind_for_resource, kind_of
+from orchestrator.api.kinds import Kind, KubeObject, kind_for_resource, kind_of
 from orchestrator.api.selectors import FieldQuery, LabelQuery
 from orchestrator.api.v1 import Pod, WatchEvent
 from orchestrator.clock import Clock
@@ -57,7 +57,7 @@ class Selection:
         return (self.fields.equals(NODE_NAME_FIELD) or "") if self.kind is kind_of(Pod) else ""
 
     def matches(self, obj: KubeObject) -> bool:
-        return self.labels.matches(obj.metadata.labels) and self.fields.matches(as_message(obj))
+        return self.labels.matches(obj.metadata.labels) and self.fields.matches(obj)
 
 
 class ChangeSeen:
