@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from google.protobuf.message import Message
 
 from orchestrator.api.encoding import JsonObject
+from orchestrator.api.json_values import same_json, scalar_identity
 from orchestrator.api.kinds import KubeObject
 from orchestrator.api.merge_schema import (
     DELETE_FROM_LIST,
@@ -21,8 +22,6 @@ from orchestrator.api.merge_schema import (
     Field,
     Fields,
     fields_of,
-    same_json,
-    scalar_identity,
     sub_fields,
 )
 from orchestrator.api.quantity import QuantityError, parse_quantity

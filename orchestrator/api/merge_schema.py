@@ -1,7 +1,4 @@
-"""What merging needs to know of the schema: for each field its merge key and what is inside it.
-
-And when two JSON values are the same: `true` is not `1` (Python thinks so), `1` is `1.0`.
-"""
+"""What merging needs to know of the schema: for each field its merge key and what is inside it."""
 
 from __future__ import annotations
 
@@ -66,29 +63,3 @@ def _fields(descriptor: Descriptor) -> Fields:
 def _own(descriptor: Descriptor | None) -> Descriptor | None:
     # protobuf's own messages (times, free-form JSON) are values here.
     return None if descriptor is None or descriptor.full_name.startswith("google.protobuf.") else descriptor
-
-
-Identity: TypeAlias = "tuple[str, str | int | float | bool] | None"
-
-
-def scalar_identity(value: object) -> Identity:
-    """A key under which equal JSON scalars, and only they, meet; None for everything that is not a scalar."""
-    match value:
-        case bool():
-            return "bool", value
-        case int() | float():
-            return "number", value
-        case str():
-            return "string", value
-    return None
-
-
-def same_json(one: object, other: object) -> bool:
-    """Whether two JSON values are the same."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same_json, one, other))
-    return one == other

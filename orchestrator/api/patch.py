@@ -13,7 +13,6 @@ with a schema: lists whose items have a merge key are merged item by item, and d
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import Message
@@ -21,6 +20,7 @@ from google.protobuf.message import Message
 from orchestrator.api.apply_diff import three_way_patch
 from orchestrator.api.encoding import JsonObject
 from orchestrator.api.errors import BadRequest, Invalid, RequestEntityTooLarge
+from orchestrator.api.json_values import MAX_DEPTH, Identity, copy_json, same_json, scalar_identity
 from orchestrator.api.kinds import KubeObject
 from orchestrator.api.merge_schema import (
     DELETE_FROM_LIST,
@@ -28,10 +28,7 @@ from orchestrator.api.merge_schema import (
     RETAIN_KEYS,
     SET_ORDER,
     Fields,
-    Identity,
     fields_of,
-    same_json,
-    scalar_identity,
     sub_fields,
 )
 
@@ -40,7 +37,6 @@ __all__ = ["json_patch", "merge_patch", "strategic_merge_patch", "three_way_patc
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 1_000_000
 """Values that the copy operations of one JSON patch may copy in all: doubling a list thirty times is a short patch."""
-MAX_DEPTH = 200
 
 
 def merge_patch(target: object, patch: object) -> JsonObject:
@@ -59,7 +55,7 @@ def _merge(target: object, patch: Mapping[str, object], depth: int) -> JsonObjec
         elif isinstance(value, Mapping):
             merged[key] = _merge(merged.get(key), value, depth + 1)
         else:
-            merged[key] = copy.deepcopy(value)
+            merged[key] = copy_json(value)
     return merged
 
 
@@ -119,7 +115,7 @@ def _strategic_value(fields: Fields | None, key: str, target: object, value: obj
         return _strategic(sub_fields(fields, key), base, value, path, depth + 1)
     merge_key = fields[key].merge_key if fields is not None and key in fields else ""
     if not isinstance(value, list) or not merge_key:
-        return copy.deepcopy(value)
+        return copy_json(value)
     base_items = target if isinstance(target, list) else []
     if merge_key == "-":
         return [*base_items, *_without(value, base_items)]
@@ -211,7 +207,7 @@ def json_patch(target: object, operations: object) -> JsonObject:
         raise RequestEntityTooLarge(
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         )
-    document = copy.deepcopy(target)
+    document = copy_json(target)
     budget = MAX_COPIED
     for number, operation in enumerate(operations):
         where = f"operation {number} of the JSON patch"
@@ -221,10 +217,10 @@ def json_patch(target: object, operations: object) -> JsonObject:
         path = _pointer(operation, "path", where)
         match op:
             case "add":
-                document = _put(document, path, copy.deepcopy(_value(operation, where)), where, insert=True)
+                document = _put(document, path, copy_json(_value(operation, where)), where, insert=True)
             case "replace":
                 _get(document, path, where)
-                document = _put(document, path, copy.deepcopy(_value(operation, where)), where, insert=False)
+                document = _put(document, path, copy_json(_value(operation, where)), where, insert=False)
             case "remove":
                 document = _remove(document, path, where)
             case "move":
@@ -238,7 +234,7 @@ def json_patch(target: object, operations: object) -> JsonObject:
                 budget -= _size(copied)
                 if budget < 0:
                     raise RequestEntityTooLarge("the JSON patch copies too much")
-                document = _put(document, path, copy.deepcopy(copied), where, insert=True)
+                document = _put(document, path, copy_json(copied), where, insert=True)
             case "test":
                 if not same_json(_get(document, path, where), _value(operation, where)):
                     raise Invalid(f"{where}: testing value {operation['path']} failed")
