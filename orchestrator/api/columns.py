@@ -1,0 +1,308 @@
+"""Tables of objects: for each kind the columns that `kubectl get` has, in its order and its words.
+
+A kind has one printer: names of columns, those of them that only a wide table shows, and a function from an object to its
+cells. Kinds without a printer show their name and age. Nothing here knows a terminal: the command line aligns the
+cells, the REST door sends them as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, cast
+
+from orchestrator.api.ages import age, is_set
+from orchestrator.api.kinds import K, Kind, KubeObject
+from orchestrator.api.pod_columns import summarize
+from orchestrator.api.v1 import (
+    ConfigMap,
+    Container,
+    Deployment,
+    EndpointSlice,
+    Event,
+    LabelSelector,
+    Lease,
+    Namespace,
+    Node,
+    Pod,
+    ReplicaSet,
+    Secret,
+    Service,
+    ServiceAccount,
+)
+
+__all__ = ["Table", "age", "table"]
+
+NONE = "<none>"
+_LISTED = 3  # ports and addresses of an endpoint slice that are shown
+_BALANCER_WIDTH = 16
+_ROLE_PREFIX = "node-role.kubernetes.io/"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Names of columns and, for each object, as many cells."""
+
+    columns: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Printer(Generic[K]):
+    columns: Sequence[str]
+    cells: Callable[[K, datetime, bool], Sequence[str]]
+    wide: frozenset[str] = frozenset()
+    """The columns that only a wide table shows."""
+
+
+def table(kind: Kind, objects: Iterable[KubeObject], now: datetime, wide: bool) -> Table:
+    """The table of objects of one kind, in their order."""
+    printer = _PRINTERS.get(kind.message, _ANY)
+    shown = [index for index, name in enumerate(printer.columns) if wide or name not in printer.wide]
+    rows = []
+    for obj in objects:
+        cells = printer.cells(obj, now, wide)
+        rows.append([cells[index] for index in shown])
+    return Table([printer.columns[index] for index in shown], rows)
+
+
+def _age(obj: KubeObject, now: datetime) -> str:
+    return age(now, obj.metadata.creation_timestamp)
+
+
+def _any(obj: KubeObject, now: datetime, wide: bool) -> Sequence[str]:
+    return obj.metadata.name, _age(obj, now)
+
+
+def _pod(pod: Pod, now: datetime, wide: bool) -> Sequence[str]:
+    summary = summarize(pod, now)
+    addresses = [each.ip for each in pod.status.pod_ips] or [pod.status.pod_ip]
+    return (
+        pod.metadata.name,
+        summary.ready,
+        summary.status,
+        summary.restarts,
+        _age(pod, now),
+        addresses[0] or NONE,
+        pod.spec.node_name or NONE,
+        pod.status.nominated_node_name or NONE,
+        summary.readiness_gates,
+    )
+
+
+def _node(node: Node, now: datetime, wide: bool) -> Sequence[str]:
+    ready = [condition.status for condition in node.status.conditions if condition.type == "Ready"]
+    states = ["Unknown" if not ready else "Ready" if ready[0] == "True" else "NotReady"]
+    if node.spec.unschedulable:
+        states.append("SchedulingDisabled")
+    info = node.status.node_info
+    return (
+        node.metadata.name,
+        ",".join(states),
+        ",".join(_roles(node.metadata.labels)) or NONE,
+        _age(node, now),
+        info.kubelet_version,
+        _address(node, "InternalIP"),
+        _address(node, "ExternalIP"),
+        info.os_image or "<unknown>",
+        info.kernel_version or "<unknown>",
+        info.container_runtime_version or "<unknown>",
+    )
+
+
+def _roles(labels: Mapping[str, str]) -> list[str]:
+    roles = {key.removeprefix(_ROLE_PREFIX) for key in labels if key.startswith(_ROLE_PREFIX)}
+    roles.add(labels.get("kubernetes.io/role", ""))
+    return sorted(roles - {""})
+
+
+def _address(node: Node, kind: str) -> str:
+    return next((each.address for each in node.status.addresses if each.type == kind), NONE)
+
+
+def _namespace(namespace: Namespace, now: datetime, wide: bool) -> Sequence[str]:
+    return namespace.metadata.name, namespace.status.phase, _age(namespace, now)
+
+
+def _service(service: Service, now: datetime, wide: bool) -> Sequence[str]:
+    spec = service.spec
+    addresses = list(spec.cluster_ips) or [spec.cluster_ip]
+    return (
+        service.metadata.name,
+        spec.type,
+        addresses[0] or NONE,
+        _external(service, wide),
+        ",".join(_ports(service)) or NONE,
+        _age(service, now),
+        _labels(spec.selector),
+    )
+
+
+def _external(service: Service, wide: bool) -> str:
+    spec = service.spec
+    if spec.type == "ExternalName":
+        return spec.external_name
+    addresses = list(spec.external_ips)
+    if spec.type == "LoadBalancer":
+        entrances = ",".join(sorted({each.ip or each.hostname for each in service.status.load_balancer.ingress}))
+        if len(entrances) > _BALANCER_WIDTH and not wide:
+            entrances = entrances[: _BALANCER_WIDTH - 3] + "..."
+        addresses = [entrances, *addresses] if entrances else addresses
+        return ",".join(addresses) or "<pending>"
+    return ",".join(addresses) or NONE
+
+
+def _ports(service: Service) -> Iterable[str]:
+    for port in service.spec.ports:
+        yield f"{port.port}:{port.node_port}/{port.protocol}" if port.node_port else f"{port.port}/{port.protocol}"
+
+
+def _config_map(config: ConfigMap, now: datetime, wide: bool) -> Sequence[str]:
+    return config.metadata.name, str(len(config.data) + len(config.binary_data)), _age(config, now)
+
+
+def _secret(secret: Secret, now: datetime, wide: bool) -> Sequence[str]:
+    return secret.metadata.name, secret.type, str(len(secret.data)), _age(secret, now)
+
+
+def _service_account(account: ServiceAccount, now: datetime, wide: bool) -> Sequence[str]:
+    return account.metadata.name, str(len(account.secrets)), _age(account, now)
+
+
+def _event(event: Event, now: datetime, wide: bool) -> Sequence[str]:
+    first = event.first_timestamp if is_set(event.first_timestamp) else event.event_time
+    last = event.last_timestamp if is_set(event.last_timestamp) else first
+    count = event.count or 1
+    if event.HasField("series"):
+        last, count = event.series.last_observed_time, event.series.count
+    about = event.involved_object
+    source = [event.source.component or event.reporting_component, event.source.host or event.reporting_instance]
+    return (
+        age(now, last),
+        event.type,
+        event.reason,
+        f"{about.kind.lower()}/{about.name}",
+        about.field_path,
+        ", ".join(part for part in source if part),
+        event.message.strip(),
+        age(now, first),
+        str(count),
+        event.metadata.name,
+    )
+
+
+def _endpoint_slice(endpoint_slice: EndpointSlice, now: datetime, wide: bool) -> Sequence[str]:
+    ports = [str(port.port) if port.HasField("port") else "*" for port in endpoint_slice.ports]
+    addresses = [address for endpoint in endpoint_slice.endpoints for address in endpoint.addresses]
+    return (
+        endpoint_slice.metadata.name,
+        endpoint_slice.address_type,
+        _some(ports),
+        _some(addresses),
+        _age(endpoint_slice, now),
+    )
+
+
+def _some(items: Sequence[str]) -> str:
+    if not items:
+        return "<unset>"
+    shown = ",".join(items[:_LISTED])
+    return shown if len(items) <= _LISTED else f"{shown} + {len(items) - _LISTED} more..."
+
+
+def _lease(lease: Lease, now: datetime, wide: bool) -> Sequence[str]:
+    return lease.metadata.name, lease.spec.holder_identity, _age(lease, now)
+
+
+def _replica_set(replica_set: ReplicaSet, now: datetime, wide: bool) -> Sequence[str]:
+    spec, status = replica_set.spec, replica_set.status
+    return (
+        replica_set.metadata.name,
+        str(spec.replicas),
+        str(status.replicas),
+        str(status.ready_replicas),
+        _age(replica_set, now),
+        *_template(spec.template.spec.containers),
+        _selector(spec.selector),
+    )
+
+
+def _deployment(deployment: Deployment, now: datetime, wide: bool) -> Sequence[str]:
+    spec, status = deployment.spec, deployment.status
+    return (
+        deployment.metadata.name,
+        f"{status.ready_replicas}/{spec.replicas}",
+        str(status.updated_replicas),
+        str(status.available_replicas),
+        _age(deployment, now),
+        *_template(spec.template.spec.containers),
+        _selector(spec.selector),
+    )
+
+
+def _template(containers: Iterable[Container]) -> tuple[str, str]:
+    found = list(containers)
+    return ",".join(each.name for each in found), ",".join(each.image for each in found)
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={labels[key]}" for key in sorted(labels)) or NONE
+
+
+def _selector(selector: LabelSelector) -> str:
+    terms = [(key, f"{key}={value}") for key, value in selector.match_labels.items()]
+    for each in selector.match_expressions:
+        match each.operator:
+            case "Exists":
+                terms.append((each.key, each.key))
+            case "DoesNotExist":
+                terms.append((each.key, f"!{each.key}"))
+            case _:
+                word = "notin" if each.operator == "NotIn" else "in"
+                terms.append((each.key, f"{each.key} {word} ({','.join(sorted(each.values))})"))
+    return ",".join(text for _, text in sorted(terms)) or NONE
+
+
+_TEMPLATE_COLUMNS = ("CONTAINERS", "IMAGES", "SELECTOR")
+_ANY = _Printer[KubeObject](("NAME", "AGE"), _any)
+
+
+def _printers() -> Mapping[type[KubeObject], _Printer[KubeObject]]:
+    printers: dict[type[KubeObject], _Printer[KubeObject]] = {}
+
+    def add(
+        message: type[K],
+        columns: Sequence[str],
+        cells: Callable[[K, datetime, bool], Sequence[str]],
+        wide: Sequence[str] = (),
+    ) -> None:
+        # The table's kind says which message its objects are; the type system can't.
+        printers[message] = cast("_Printer[KubeObject]", _Printer(columns, cells, frozenset(wide)))
+
+    pod_wide = ("IP", "NODE", "NOMINATED NODE", "READINESS GATES")
+    add(Pod, ("NAME", "READY", "STATUS", "RESTARTS", "AGE", *pod_wide), _pod, pod_wide)
+    node_wide = ("INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME")
+    add(Node, ("NAME", "STATUS", "ROLES", "AGE", "VERSION", *node_wide), _node, node_wide)
+    add(Namespace, ("NAME", "STATUS", "AGE"), _namespace)
+    service = ("NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR")
+    add(Service, service, _service, ("SELECTOR",))
+    add(ConfigMap, ("NAME", "DATA", "AGE"), _config_map)
+    add(Secret, ("NAME", "TYPE", "DATA", "AGE"), _secret)
+    add(ServiceAccount, ("NAME", "SECRETS", "AGE"), _service_account)
+    add(
+        Event,
+        ("LAST SEEN", "TYPE", "REASON", "OBJECT", "SUBOBJECT", "SOURCE", "MESSAGE", "FIRST SEEN", "COUNT", "NAME"),
+        _event,
+        ("SUBOBJECT", "SOURCE", "FIRST SEEN", "COUNT", "NAME"),
+    )
+    add(EndpointSlice, ("NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"), _endpoint_slice)
+    add(Lease, ("NAME", "HOLDER", "AGE"), _lease)
+    replica_set = ("NAME", "DESIRED", "CURRENT", "READY", "AGE", *_TEMPLATE_COLUMNS)
+    add(ReplicaSet, replica_set, _replica_set, _TEMPLATE_COLUMNS)
+    deployment = ("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", *_TEMPLATE_COLUMNS)
+    add(Deployment, deployment, _deployment, _TEMPLATE_COLUMNS)
+    return printers
+
+
+_PRINTERS = _printers()
