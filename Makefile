@@ -42,7 +42,7 @@ proto: $(STAMP)
 	@$(BIN)/python tools/compile_proto.py
 
 demo: proto
-	@$(BIN)/python -m tests.demo
+	@$(BIN)/python -m demo
 
 lint: proto
 	$(BIN)/ruff check .
@@ -58,5 +58,5 @@ bench: proto
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find orchestrator agents cli tests tools -name '__pycache__' -type d -prune -exec rm -rf {} +
+	find orchestrator agents cli demo tests tools -name '__pycache__' -type d -prune -exec rm -rf {} +
 	find orchestrator agents -name '*_pb2*.py' -delete -o -name '*_pb2*.pyi' -delete

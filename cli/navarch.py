@@ -28,7 +28,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("daemons", help="the daemons to start, separated by commas", metavar="DAEMON[,DAEMON]")
     parser.add_argument("--root", type=Path, default=Path("/"), help="the directory all files live below (default: /)")
     parser.add_argument("--node-name", default=machine.node_name(), help="this machine's name (default: the host name)")
-    parser.add_argument("--node-address", default="", help="this machine's address (default: that of the default route)")
+    parser.add_argument(
+        "--node-address", default="", help="this machine's address (default: that of the default route)"
+    )
     parser.add_argument("--listen", default=f"0.0.0.0:{SERVER_PORT}", help="where the API server listens")
     parser.add_argument("--node-port", type=int, default=NODE_PORT, help="where the node agent listens")
     parser.add_argument("--containerd-socket", type=Path, help="the runtime's socket (default: that of `navctl up`)")

@@ -146,11 +146,16 @@ def _say(message: str) -> None:
 
 
 def hold_lock(run: Path) -> int:
-    """Takes the machine's supervisor lock and writes the pid file. Raises BlockingIOError when another holds it."""
+    """Takes the machine's supervisor lock; it is held as long as the descriptor is open, here or in a child.
+
+    Raises BlockingIOError when another holds it.
+    """
     descriptor = os.open(pid_file(run, "supervisor"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -158,12 +163,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="keeps the daemons of a table running")
     for name in ("table", "run", "logs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--lock", type=int, help="the descriptor of the lock, when who started this holds it already")
     given = parser.parse_args()
     try:
-        lock = hold_lock(given.run)
+        lock = hold_lock(given.run) if given.lock is None else given.lock
     except BlockingIOError:
         print(f"supervisor: another one holds {pid_file(given.run, 'supervisor')}", file=sys.stderr)
         return 1
+    os.set_inheritable(lock, False)
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
     Supervisor(read_table(given.table), given.run, given.logs).run()
     pid_file(given.run, "supervisor").unlink(missing_ok=True)
     os.close(lock)

@@ -127,8 +127,8 @@ def _read_time(text: str | None) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time
     except ValueError:
-        time = None  # type: ignore[assignment]
-    if time is None or time.tzinfo is None:
-        raise Failure(f'"{text}" is not a time: write it as 2026-01-31T12:00:00Z')
-    return time
+        pass
+    raise Failure(f'"{text}" is not a time: write it as 2026-01-31T12:00:00Z')

@@ -1,0 +1,149 @@
+"""`navctl up`: the whole cluster on this machine, ready when it returns.
+
+It checks what the machine has, makes the certificates, writes the table of processes and leaves them to a supervisor
+of their own; then it watches until the node is Ready. Called again, it finds everything running and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from cli import machine, supervisor
+from cli.daemons import HEALTH_PORTS, SERVER_PORT, Settings, make_credentials
+from cli.durations import DURATION
+from cli.failure import Failure
+from cli.progress import Progress
+from orchestrator import kubeconfig
+from orchestrator.api import errors
+from orchestrator.api.v1 import Node
+from orchestrator.client import ChangeType, Client
+from orchestrator.kubeconfig import Connection
+from orchestrator.paths import Paths
+
+# One interpreter for the control plane, and one each for what must outlive the other's failures.
+PROCESSES = (("server", "scheduler", "controllers"), ("network", "proxy"), ("node",))
+LAST_LINES = 12
+
+
+@click.command()
+@click.option("--root", type=click.Path(path_type=Path), default=Path("/"), help="Where all files go (default: /).")
+@click.option("--node-name", default=machine.node_name, help="This machine's name (default: the host name).")
+@click.option("--node-address", default="", help="This machine's address (default: that of the default route).")
+@click.option("--port", type=click.IntRange(1, 65535), default=SERVER_PORT, help="The API server's port.")
+@click.option(
+    "--containerd-socket", type=click.Path(path_type=Path), help="Use this runtime instead of one of our own."
+)
+@click.option("--timeout", type=DURATION, default=60.0, help="How long to wait for the node to be Ready.")
+def up(
+    root: Path, node_name: str, node_address: str, port: int, containerd_socket: Path | None, timeout: float
+) -> None:
+    """Start a cluster on this machine and wait until its node is Ready."""
+    if found := machine.obstacles():
+        raise Failure("\n".join(found))
+    settings = Settings(
+        paths=Paths(root),
+        node_name=node_name,
+        node_address=node_address or machine.node_address(),
+        listen=f"0.0.0.0:{port}",
+        containerd_socket=containerd_socket,
+    )
+    paths = settings.paths
+    progress = Progress()
+    with progress.step("certificates"):
+        make_credentials(settings)
+    with progress.step("daemons"):
+        started = start_daemons(settings)
+    connection = kubeconfig.load(paths.kubeconfig("admin"))
+    try:
+        asyncio.run(_until_ready(connection, node_name, timeout, progress))
+    except TimeoutError:
+        raise Failure(_why_not(paths, timeout)) from None
+    progress.say("The cluster is ready." if started else "The cluster was running already, and is ready.")
+    if paths.root != Path("/"):
+        progress.say(f"  export KUBECONFIG={paths.kubeconfig('admin')}")
+    progress.say("  navctl get nodes")
+
+
+def start_daemons(settings: Settings) -> bool:
+    """Starts the supervisor with its table of processes. False when one is running, which is left as it is."""
+    paths = settings.paths
+    for directory in (paths.run, paths.log, paths.lib):
+        directory.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = supervisor.hold_lock(paths.run)
+    except BlockingIOError:
+        return False
+    table = paths.run / "processes.json"
+    supervisor.write_table(table, list(programs(settings)))
+    places = [f"--table={table}", f"--run={paths.run}", f"--logs={paths.log}", f"--lock={lock}"]
+    with (paths.log / "supervisor.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "cli.supervisor", *places],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock],
+            start_new_session=True,
+        )
+    return True
+
+
+def programs(settings: Settings) -> Iterator[supervisor.Program]:
+    """The rows of the supervisor's table, in the order of their start."""
+    if settings.containerd_socket is None:
+        from agents.cri.containerd import ContainerdProcess, Machine
+
+        containerd = ContainerdProcess(settings.paths, Machine.detect(machine.cni_directory()))
+        yield supervisor.Program("containerd", containerd.prepare())
+    for names in PROCESSES:
+        arguments = [
+            f"--root={settings.paths.root}",
+            f"--node-name={settings.node_name}",
+            f"--node-address={settings.node_address}",
+            f"--listen={settings.listen}",
+            f"--health-address=127.0.0.1:{HEALTH_PORTS[names[0]]}",
+            *([f"--containerd-socket={settings.containerd_socket}"] if settings.containerd_socket else []),
+        ]
+        yield supervisor.Program(names[0], [sys.executable, "-m", "cli.navarch", ",".join(names), *arguments])
+
+
+async def _until_ready(connection: Connection, node_name: str, timeout: float, progress: Progress) -> None:
+    """Returns when the server answers and the node is Ready. Raises TimeoutError."""
+    async with asyncio.timeout(timeout), Client.connect(connection) as client:
+        with progress.step("API server"):
+            await client.connected()
+        with progress.step(f"node {node_name}"):
+            while True:
+                with contextlib.suppress(errors.ServiceUnavailable, errors.Expired):
+                    if await _watch_until_ready(client, node_name):
+                        return
+                    await client.connected()
+
+
+async def _watch_until_ready(client: Client, node_name: str) -> bool:
+    changes = client.watch(Node, field_selector=f"metadata.name={node_name}", bookmarks=False)
+    async with contextlib.aclosing(changes):
+        async for change in changes:
+            if change.type is not ChangeType.DELETED and is_ready(change.object):
+                return True
+    return False
+
+
+def is_ready(node: Node) -> bool:
+    return any(condition.type == "Ready" and condition.status == "True" for condition in node.status.conditions)
+
+
+def _why_not(paths: Paths, timeout: float) -> str:
+    """What the daemons last said, for the one who has to find out."""
+    lines = [f"the cluster is not ready after {timeout:g} s. The daemons go on trying; this is what they said last:"]
+    for log in sorted(paths.log.glob("*.log")):
+        said = log.read_text(errors="replace").splitlines()
+        lines += [f"  {log}:", *(f"    {line}" for line in said[-LAST_LINES:])]
+    return "\n".join(lines)
