@@ -4,8 +4,6 @@ The store knows no API, so these are not API errors; the server translates them 
 ValueTooLarge becomes RequestEntityTooLarge, StoreUnavailable becomes ServiceUnavailable).
 """
 
-# ruff: noqa: N818 - the classes are named for what happened, as their catchers read it
-
 from __future__ import annotations
 
 

@@ -57,6 +57,8 @@ class Settings:
     group_writes: int = 1024
     group_bytes: int = 4 << 20
     segment_size: int = 16 << 20
+    entries_in_memory: int = 256
+    """Applied entries kept in memory; a lone member needs only the last."""
     snapshot_bytes: int = 32 << 20
     """A snapshot is taken when the log has grown by this much, and by the size of the data, since the last."""
     snapshot_entries: int = 50_000
@@ -242,6 +244,8 @@ class ReplicatedStore:
     def _look_after_size(self) -> None:
         if self._closed or self._failure is not None:
             return
+        if len(self._log.entries) > 2 * self._settings.entries_in_memory:
+            self._log.forget_entries(self._raft.raftLastApplied - self._settings.entries_in_memory)
         self._compact_if_due()
         if self._snapshot_task is None and self._snapshot_due():
             self._snapshot_appended = self._log.appended
@@ -275,7 +279,6 @@ class ReplicatedStore:
             if not await self._write_snapshot(base, revision):
                 return
             self._snapshot_base = base
-            self._log.forget_entries(base.index)
             await asyncio.to_thread(self._log.remove_segments, base.index)
             log.info(
                 "snapshot of entry %d at revision %d written in %.2f s",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from orchestrator.store.files import DiskFiles, File, Files
 
 
 class FaultyFiles:
-    """The real files, with every sync counted, and failing from the moment `fail_syncs` or `fail_writes` is set."""
+    """The real files, with every sync counted, held back or failing when told so."""
 
     def __init__(self) -> None:
         self._real: Files = DiskFiles()
@@ -18,6 +20,26 @@ class FaultyFiles:
         self.fail_writes = False
         self.syncs = 0
         self.events: list[str] = []
+        self._open = threading.Event()
+        self._open.set()
+        self._waiting = threading.Event()
+
+    def hold_syncs(self) -> None:
+        """Let no sync finish until `release_syncs`."""
+        self._waiting.clear()
+        self._open.clear()
+
+    def release_syncs(self) -> None:
+        self._open.set()
+
+    async def sync_begun(self) -> None:
+        """Wait until a sync is being held."""
+        assert await asyncio.to_thread(self._waiting.wait, 30), "nobody synced"
+
+    def pass_gate(self) -> None:
+        if not self._open.is_set():
+            self._waiting.set()
+            assert self._open.wait(30), "the sync was never released"
 
     def create(self, path: Path) -> File:
         return FaultyFile(self, self._real.create(path), path)
@@ -54,6 +76,7 @@ class FaultyFile:
         self._disk.events.append("append")
 
     def sync(self) -> None:
+        self._disk.pass_gate()
         if self._disk.fail_syncs:
             raise OSError(errno.EIO, "Input/output error")
         self._real.sync()

@@ -120,7 +120,7 @@ async def test_closing_ends_a_waiting_reader_and_leaves_nothing_in_the_index() -
 async def test_a_cancelled_reader_loses_nothing() -> None:
     hub = make_hub()
     watch = hub.watch("/a", 1)
-    waiting = asyncio.create_task(watch.__anext__())  # type: ignore[arg-type]  # a coroutine it is
+    waiting = asyncio.create_task(watch.__anext__())
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -141,7 +141,9 @@ async def test_a_failed_store_ends_all_watches() -> None:
 
 
 @given(
-    st.lists(st.lists(st.sampled_from(["/a/1", "/a/2", "/ab", "/b"]), min_size=1, max_size=3, unique=True), max_size=12),
+    st.lists(
+        st.lists(st.sampled_from(["/a/1", "/a/2", "/ab", "/b"]), min_size=1, max_size=3, unique=True), max_size=12
+    ),
     st.data(),
 )
 @settings(max_examples=100, deadline=None)
