@@ -43,7 +43,10 @@ _EVERYWHERE = {"0.0.0.0", "[::]", "::", ""}
 
 
 class ApiServer:
-    """Serves the API on `listen` until `run` is cancelled. `address` is where clients on this machine reach it."""
+    """Serves the API on `listen` until `run` is cancelled.
+
+    While it runs, `address` is where clients on this machine reach it and `store` is what it serves from.
+    """
 
     name = "server"
 
@@ -59,6 +62,7 @@ class ApiServer:
     ) -> None:
         self.paths = paths
         self.address = ""
+        self.store: Store | None = None
         self._listen = listen
         self._node_name = node_name
         self._addresses = tuple(addresses)
@@ -71,8 +75,10 @@ class ApiServer:
         store = await open_store(self.paths.store, clock=self._clock)
         try:
             await store.wait_ready()
+            self.store = store
             await self._serve(store, ready)
         finally:
+            self.store = None
             await store.close()
 
     async def _serve(self, store: Store, ready: Callable[[], None]) -> None:

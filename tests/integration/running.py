@@ -1,4 +1,4 @@
-"""A real API server inside the test's own event loop: its own root directory, a free port, real gRPC with mutual TLS."""
+"""A real API server inside the test's own event loop: its own root, a free port, real gRPC with mutual TLS."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from orchestrator.clock import Clock
 from orchestrator.kubeconfig import Connection
 from orchestrator.paths import Paths
 from orchestrator.server.service import ApiServer
+from orchestrator.store import Store
 
 
 class RunningServer:
@@ -21,6 +22,14 @@ class RunningServer:
         self.address = ""
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._server: ApiServer | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store behind the server, for what no client can do to it."""
+        assert self._server is not None
+        assert self._server.store is not None
+        return self._server.store
 
     async def start(self) -> None:
         """Return when the server is ready; raise what it failed with if it never is."""
@@ -35,6 +44,7 @@ class RunningServer:
         if self._task.done():
             self._task.result()
         self.address = server.address
+        self._server = server
 
     async def stop(self) -> None:
         """Stop as a service manager would, and wait until everything is closed."""
