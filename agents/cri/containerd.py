@@ -68,7 +68,7 @@ def configuration(paths: Paths, machine: Machine, *, sandbox_image: str = PAUSE_
 # Written at every start: changes made here are lost.
 version = 2
 root = {_text(paths.containerd / "root")}
-state = {_text(_state(paths))}
+state = {_text(state_directory(paths))}
 # The docker, btrfs and zfs ways of keeping images are not used; loading them costs time and warnings.
 disabled_plugins = [
   "io.containerd.snapshotter.v1.aufs",
@@ -104,6 +104,8 @@ disabled_plugins = [
 
 [{runc}.options]
   SystemdCgroup = {_boolean(machine.systemd_cgroups)}
+  # runc's own notes would otherwise be shared with the machine's containerd.
+  Root = {_text(state_directory(paths) / "runc")}
 """
 
 
@@ -152,7 +154,7 @@ class ContainerdProcess:
         """Writes the configuration; returns the command to run, for a caller that supervises processes itself."""
         program = _find("containerd", "containerd")
         _find("runc", "runc")
-        for directory in (self.paths.containerd, _state(self.paths), self.paths.containerd_socket.parent):
+        for directory in (self.paths.containerd, state_directory(self.paths), self.paths.containerd_socket.parent):
             directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         for directory in (self.paths.cni_conf, self.paths.log):
             directory.mkdir(parents=True, exist_ok=True)
@@ -231,7 +233,8 @@ async def wait_ready(socket: Path, timeout: float = _READY_WITHIN) -> None:
         raise ContainerdError(f"the container runtime at {socket} is not ready after {timeout:g} s: {why}") from None
 
 
-def _state(paths: Paths) -> Path:
+def state_directory(paths: Paths) -> Path:
+    """What exists while containers run: pipes, shims, network namespaces."""
     return paths.containerd_socket.parent / "state"
 
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.cri.v1 import runtime_pb2 as cri
+from agents.mounting import bind, mounts_below, open_beneath, unmount
 from agents.node.environment import expand
 from agents.node.errors import ConfigError
-from agents.node.mounting import bind, mounts_below, open_beneath, unmount
 from agents.node.projection import is_projection
 from agents.node.sandbox_config import hostname
 from orchestrator.api.v1 import Container, Pod, VolumeMount

@@ -17,10 +17,10 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from agents.mounting import MS_NODEV, MS_NOEXEC, MS_NOSUID, is_mount_point, mount, mounts_below, unmount_below
 from agents.node.atomic_directory import write_directory
 from agents.node.downward import Facts
 from agents.node.errors import ConfigError
-from agents.node.mounting import MS_NODEV, MS_NOEXEC, MS_NOSUID, is_mount_point, mount, mounts_below, unmount_below
 from agents.node.projection import ProjectedFile, References, is_projection, is_sensitive, references, volume_files
 from agents.node.sources import Sources
 from orchestrator.api.quantity import whole
