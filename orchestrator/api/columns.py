@@ -1,7 +1,7 @@
 """Tables of objects: for each kind the columns that `kubectl get` has, in its order and its words.
 
-A kind has one printer: names of columns, those of them that only a wide table shows, and a function from an object to its
-cells. Kinds without a printer show their name and age. Nothing here knows a terminal: the command line aligns the
+A kind has one printer: names of columns, those of them that only a wide table shows, and a function from an object to
+its cells. Kinds without a printer show their name and age. Nothing here knows a terminal: the command line aligns the
 cells, the REST door sends them as they are.
 """
 
@@ -15,6 +15,7 @@ from typing import Generic, cast
 from orchestrator.api.ages import age, is_set
 from orchestrator.api.kinds import K, Kind, KubeObject
 from orchestrator.api.pod_columns import summarize
+from orchestrator.api.selectors import from_label_selector
 from orchestrator.api.v1 import (
     ConfigMap,
     Container,
@@ -251,17 +252,7 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _selector(selector: LabelSelector) -> str:
-    terms = [(key, f"{key}={value}") for key, value in selector.match_labels.items()]
-    for each in selector.match_expressions:
-        match each.operator:
-            case "Exists":
-                terms.append((each.key, each.key))
-            case "DoesNotExist":
-                terms.append((each.key, f"!{each.key}"))
-            case _:
-                word = "notin" if each.operator == "NotIn" else "in"
-                terms.append((each.key, f"{each.key} {word} ({','.join(sorted(each.values))})"))
-    return ",".join(text for _, text in sorted(terms)) or NONE
+    return str(from_label_selector(selector)) or NONE
 
 
 _TEMPLATE_COLUMNS = ("CONTAINERS", "IMAGES", "SELECTOR")

@@ -132,10 +132,7 @@ def _zero(each: FieldDescriptor) -> Callable[[], object]:
     if descriptor is None:
         zero = "" if each.type == FieldDescriptor.TYPE_BYTES else each.default_value
         return lambda: zero
-    match descriptor.full_name:
-        case "google.protobuf.Timestamp":
-            return lambda: None
-        case "google.protobuf.Value":
-            return lambda: 0
+    if descriptor.full_name == "google.protobuf.Timestamp":
+        return lambda: None
     empty = GetMessageClass(descriptor)()
     return lambda: _plan(descriptor).encode(empty)
