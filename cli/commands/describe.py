@@ -1,0 +1,58 @@
+"""`navctl describe`: what a person wants to know of an object, with the events about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from cli.descriptions.object import describe_object
+from cli.references import read_references
+from cli.target import Target, target_options
+from orchestrator.api.kinds import KubeObject
+from orchestrator.api.v1 import Event, Node, Pod
+from orchestrator.client import Client
+
+
+@click.command()
+@target_options
+@click.argument("what", nargs=-1)
+@click.option("-A", "--all-namespaces", is_flag=True, help="Objects of all namespaces.")
+@click.option("-l", "--selector", default="", help="A label selector: app=web.")
+@click.option("--show-events/--no-show-events", default=True, help="With the events about it (the default).")
+def describe(target: Target, what: tuple[str, ...], all_namespaces: bool, selector: str, show_events: bool) -> None:
+    """Show an object in detail: navctl describe pod web-5d7."""
+    references = read_references(what)
+
+    async def work(client: Client, namespace: str) -> None:
+        first = True
+        for one in references:
+            place = namespace if one.kind.namespaced and not all_namespaces else ""
+            if one.name is not None:
+                objects: Sequence[KubeObject] = [await client.get(one.kind.message, one.name, place)]
+            else:
+                objects = (await client.list(one.kind.message, namespace=place, label_selector=selector)).items
+            for obj in objects:
+                events = await _events_about(client, obj) if show_events else None
+                related = await _pods_on(client, obj) if isinstance(obj, Node) else []
+                if not first:
+                    sys.stdout.write("\n\n")
+                first = False
+                sys.stdout.write(describe_object(obj, events, datetime.now(UTC), pods=related))
+
+    target.run(work)
+
+
+async def _events_about(client: Client, obj: KubeObject) -> Sequence[Event]:
+    metadata = obj.metadata
+    # Events of objects without a namespace are kept in "default"; a node's events carry its name as uid.
+    fields = f"involvedObject.kind={type(obj).__name__},involvedObject.name={metadata.name}"
+    listed = await client.list(Event, namespace=metadata.namespace or "default", field_selector=fields)
+    return [event for event in listed.items if event.involved_object.uid in ("", metadata.uid, metadata.name)]
+
+
+async def _pods_on(client: Client, node: Node) -> Sequence[Pod]:
+    listed = await client.list(Pod, field_selector=f"spec.nodeName={node.metadata.name}")
+    return [pod for pod in listed.items if pod.status.phase not in ("Succeeded", "Failed")]

@@ -1,0 +1,1 @@
+"""Objects in words, for `navctl describe`: a general form, and more for the kinds people look into most. Pure."""
