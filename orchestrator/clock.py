@@ -90,7 +90,7 @@ class FakeClock:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def run(self, seconds: float, *, turns: int = 20) -> None:
+    async def run(self, seconds: float, *, turns: int = 50) -> None:
         """Go ahead by that much, stopping at each deadline for `turns` turns of the event loop."""
         end = self._elapsed + seconds
         await self.settle(turns)
@@ -100,7 +100,7 @@ class FakeClock:
         self.advance(max(0.0, end - self._elapsed))
         await self.settle(turns)
 
-    async def settle(self, turns: int = 20) -> None:
+    async def settle(self, turns: int = 50) -> None:
         """Let other tasks run without moving the time."""
         for _ in range(turns):
             await asyncio.sleep(0)

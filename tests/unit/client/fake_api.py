@@ -83,8 +83,8 @@ class FakeApi:
         self.revision += 1
 
     def compact(self) -> None:
+        """Forget the history: only who has read all of it can go on."""
         self.compacted = self.revision
-        self.history = []
 
     def cut(self, error: errors.ApiError | None = None) -> None:
         """End every watch that is open: with an error, or as if the server had closed it."""
@@ -155,15 +155,13 @@ class FakeApi:
             raise errors.Expired("too old resource version")
         sent = [change for revision, change in self.history if revision <= after]
         position = len(sent)
-        base = self.compacted
         while True:
             await asyncio.sleep(0)
             if generation != self._generation:
                 if self._cut is not None:
                     raise self._cut
                 return
-            if base != self.compacted:
-                # What this stream has not read yet is gone.
+            if position < len(self.history) and self.history[position][0] <= self.compacted:
                 raise errors.Expired("too old resource version")
             if position == len(self.history):
                 self._news.clear()
