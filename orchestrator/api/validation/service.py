@@ -67,7 +67,7 @@ def service_update(new: Service, old: Service) -> Faults:
     if "ExternalName" in {before.type, after.type}:
         return
     if before.cluster_ip and after.cluster_ip != before.cluster_ip:
-        yield invalid("spec.clusterIPs[0]", after.cluster_ip, UNCHANGEABLE)
+        yield invalid("spec.clusterIPs[0]", list(after.cluster_ips), UNCHANGEABLE)
     elif before.ip_families and list(after.ip_families[:1]) != list(before.ip_families[:1]):
         yield invalid("spec.ipFamilies[0]", list(after.ip_families[:1]), UNCHANGEABLE)
 
