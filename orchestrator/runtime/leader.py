@@ -204,7 +204,8 @@ class LeaderElection:
         if held.lost:
             return
         lease = clone(held.lease)
-        lease.spec.holder_identity = ""
+        # Absent, not empty: that would be no valid identity.
+        lease.spec.ClearField("holder_identity")
         lease.spec.lease_duration_seconds = 1
         lease.spec.renew_time.FromDatetime(self._clock.now())
         try:
