@@ -65,6 +65,8 @@ def _remove_files(paths: Paths, containers: list[str]) -> None:
     state = state_directory(paths)
     for directory in (state, paths.containerd):
         unmount_below(directory)
+    for bundle in (state / _TASKS).glob("*/*"):
+        _remove_shim_socket(bundle)
     for container in containers:
         _remove_cgroups(container)
     shutil.rmtree(state, ignore_errors=True)
@@ -137,6 +139,13 @@ def _remove_cgroups(container: str) -> None:
             # Not empty: others' containers, or a process that has not ended.
             with contextlib.suppress(OSError):
                 directory.rmdir()
+
+
+def _remove_shim_socket(bundle: Path) -> None:
+    """A killed shim leaves its socket in a directory that all containerds of a machine share."""
+    kind, _, path = _read(bundle / "address").decode().strip().partition("://")
+    if kind == "unix" and path:
+        Path(path).unlink(missing_ok=True)
 
 
 def _read(file: Path) -> bytes:
