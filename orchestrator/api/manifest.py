@@ -130,7 +130,7 @@ class _Dumper(_FastDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    return dumper.represent_scalar(_TEXT, text, style="|" if "\n" in text else None)
 
 
 _Dumper.add_representer(str, _text)
@@ -152,6 +152,8 @@ for _tag, _pattern, _first in (
         _reader_or_writer.add_implicit_resolver(
             f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, *([""] if _tag == "null" else [])]
         )
+_TEXT = "tag:yaml.org,2002:str"
+_COLLECTION_TAGS = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 _TRUE = frozenset({"yes", "true", "on"})
 
 
@@ -201,6 +203,8 @@ class _Builder:
         match event:
             case yaml.AliasEvent():
                 return self._alias(event)
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent() if event.tag not in _COLLECTION_TAGS:
+                raise self._fault(event, f"the tag {event.tag} is not allowed")
             case yaml.MappingStartEvent():
                 value = self._mapping(depth)
             case yaml.SequenceStartEvent():
@@ -272,8 +276,8 @@ class _Builder:
         raise self._fault(event, "a key must be text")
 
     def _tag(self, event: yaml.ScalarEvent) -> str:
-        if event.tag is not None and event.tag != "!":
-            return str(event.tag)
+        if event.tag is not None:
+            return _TEXT if event.tag == "!" else str(event.tag)
         return str(self._loader.resolve(yaml.ScalarNode, event.value, event.implicit))
 
     def _scalar(self, event: yaml.ScalarEvent) -> object:

@@ -143,7 +143,8 @@ def _merge_items(
         if directive == "delete":
             deleted.update(places.pop(key, ()))
             continue
-        index = places[key][0] if key in places else len(merged)
+        # The items of a list that is replaced as a whole are what they are, also when two have the same key.
+        index = places[key][0] if key in places and not replaced else len(merged)
         base = merged[index] if index < len(merged) else {}
         assert isinstance(base, Mapping)
         result = _strategic(fields, base, item, f"{path}[{merge_key}={key[1]}]", depth + 1)
