@@ -158,7 +158,7 @@ class Subscription:
 
 
 @dataclass(slots=True)
-class _Watchers:
+class Watchers:
     """The subscriptions to one resource. Each is in exactly one of the three places."""
 
     anywhere: set[Subscription] = field(default_factory=set)
@@ -205,7 +205,7 @@ class WatchHub:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._watchers: dict[str, _Watchers] = {}
+        self._watchers: dict[str, Watchers] = {}
         self._closed: errors.ApiError | None = None
         self.revision = store.status().revision
         """Every change up to this revision has been handed out."""
@@ -232,7 +232,7 @@ class WatchHub:
             # A revision this store never had, as after a restored backup: only a new list helps.
             raise errors.Expired(f"Too large resource version: {after}, current: {written}")
         subscription = Subscription(selection, after=max(after, self.revision), bookmarks=bookmarks)
-        watchers = self._watchers.setdefault(selection.kind.resource, _Watchers())
+        watchers = self._watchers.setdefault(selection.kind.resource, Watchers())
         watchers.add(subscription)
         try:
             async for encoded in self._history(selection, after, self.revision):
