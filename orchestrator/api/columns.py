@@ -256,7 +256,7 @@ def _selector(selector: LabelSelector) -> str:
 
 
 _TEMPLATE_COLUMNS = ("CONTAINERS", "IMAGES", "SELECTOR")
-_ANY = _Printer[KubeObject](("NAME", "AGE"), _any)
+_ANY: _Printer[KubeObject] = _Printer(("NAME", "AGE"), _any)
 
 
 def _printers() -> Mapping[type[KubeObject], _Printer[KubeObject]]:
