@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,7 @@ async def test_volumes_hold_what_the_api_has_and_follow_it(pods: PodRunner, obje
     mounts.add(name="settings", mount_path="/etc/app.conf", sub_path="file.conf")
     mounts.add(name="scratch", mount_path="/part", sub_path="a/b")
     ids = await pods.start(pod)
-    run = lambda script: pods.run(ids["main"], script)  # noqa: E731
+    run = partial(pods.run, ids["main"])
     assert await run("cat /settings/color /keys/token /about/name") == "blues3cretweb"
     assert await run("cat /etc/app.conf") == "x=1\n"
     assert await run("touch /part/file; find /scratch -type f") == "/scratch/a/b/file\n"
