@@ -32,7 +32,7 @@ _MATCH_LABEL_1035 = re.compile(_LABEL_1035)
 _MATCH_QUALIFIED = re.compile(_QUALIFIED)
 _MATCH_CONFIG_KEY = re.compile(_CONFIG_KEY)
 _MATCH_HTTP_HEADER = re.compile(_HTTP_HEADER)
-_MATCH_PERCENT = re.compile(_PERCENT)
+_MATCH_PERCENT = re.compile("[0-9]{1,9}%")  # no more digits than a number of pods can have
 _MATCH_PORT_NAME = re.compile("[-a-z0-9]+")
 _MATCH_ENVIRONMENT = re.compile("[ -<>-~]+")  # printable ASCII but "="
 

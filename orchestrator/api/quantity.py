@@ -55,7 +55,7 @@ class Quantity:
     @property
     def milli(self) -> int:
         """Thousandths, rounded up: millicores of a CPU amount."""
-        return int((self.value * 1000).to_integral_value(ROUND_CEILING))
+        return int(_EXACT.multiply(self.value, _THOUSAND).to_integral_value(ROUND_CEILING))
 
     @property
     def whole(self) -> int:
@@ -72,10 +72,10 @@ class Quantity:
         return hash(self.value)
 
     def __add__(self, other: Quantity) -> Quantity:
-        return Quantity(self.value + other.value, self.suffix if self.value else other.suffix)
+        return Quantity(_EXACT.add(self.value, other.value), self.suffix if self.value else other.suffix)
 
     def __sub__(self, other: Quantity) -> Quantity:
-        return Quantity(self.value - other.value, self.suffix if self.value else other.suffix)
+        return Quantity(_EXACT.subtract(self.value, other.value), self.suffix if self.value else other.suffix)
 
     def __str__(self) -> str:
         return _format(self.value, self.suffix)

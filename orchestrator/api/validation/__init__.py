@@ -16,7 +16,7 @@ from typing import cast
 
 from orchestrator.api import names
 from orchestrator.api.errors import FieldError, not_supported, required
-from orchestrator.api.kinds import K, KubeObject, kind_of
+from orchestrator.api.kinds import K, KubeObject, as_message, kind_of
 from orchestrator.api.names import NameRule
 from orchestrator.api.v1 import (
     Binding,
@@ -46,6 +46,7 @@ from orchestrator.api.validation import (
     pod,
     service,
 )
+from orchestrator.api.validation.wellformed import wellformed
 
 Faults = Iterator[FieldError]
 
@@ -64,6 +65,7 @@ def validate(obj: KubeObject) -> list[FieldError]:
     rules = _RULES[type(obj)]
     faults = list(meta.metadata(obj.metadata, namespaced=kind_of(obj).namespaced, name_rule=rules.name_rule))
     faults += rules.check(obj)
+    faults += wellformed(as_message(obj), "")
     return faults
 
 

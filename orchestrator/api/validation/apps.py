@@ -10,7 +10,7 @@ from orchestrator.api.selectors import from_label_selector
 from orchestrator.api.v1 import Deployment, DeploymentSpec, LabelSelector, PodTemplateSpec, ReplicaSet, Scale
 from orchestrator.api.validation.meta import label_selector
 from orchestrator.api.validation.pod import restart_always, template
-from orchestrator.api.validation.rules import Faults, immutable, named, not_negative, shown
+from orchestrator.api.validation.rules import Faults, immutable, named, not_negative, plain, shown
 
 _STRATEGIES = ("Recreate", "RollingUpdate")
 
@@ -95,7 +95,7 @@ def _strategy(spec: DeploymentSpec) -> Faults:
     yield from _count(f"{here}.maxSurge", rolling.max_surge, most=None)
     if _is_zero(rolling.max_unavailable) and _is_zero(rolling.max_surge):
         why = "may not be 0 when `maxSurge` is 0"
-        yield invalid(f"{here}.maxUnavailable", _plain(rolling.max_unavailable), why)
+        yield invalid(f"{here}.maxUnavailable", plain(rolling.max_unavailable), why)
 
 
 def _count(path: str, value: Value, *, most: int | None) -> Faults:
@@ -109,14 +109,10 @@ def _count(path: str, value: Value, *, most: int | None) -> Faults:
             if not faults and most is not None and int(value.string_value[:-1]) > most:
                 yield invalid(path, value.string_value, f"must not be greater than {most}%")
         case _:
-            yield invalid(path, shown(value), "must be an integer or percentage (e.g '5%')")
+            yield invalid(path, plain(value), "must be an integer or percentage (e.g '5%')")
 
 
 def _is_zero(value: Value) -> bool:
     if value.WhichOneof("kind") == "string_value":
         return value.string_value.rstrip("%").strip("0") == "" and value.string_value.startswith("0")
     return value.number_value == 0
-
-
-def _plain(value: Value) -> object:
-    return value.string_value if value.WhichOneof("kind") == "string_value" else int(value.number_value)

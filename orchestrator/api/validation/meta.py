@@ -12,6 +12,7 @@ from orchestrator.api.validation.rules import (
     Faults,
     child,
     labels,
+    moment_text,
     name_required,
     named,
     not_negative,
@@ -73,7 +74,7 @@ def metadata_update(new: ObjectMeta, old: ObjectMeta) -> Faults:
         ),
     ):
         if present and moment != kept_moment:
-            yield invalid(f"metadata.{name}", moment.ToJsonString(), IMMUTABLE)
+            yield invalid(f"metadata.{name}", moment_text(moment), IMMUTABLE)
     if new.generation and new.generation < old.generation:
         yield invalid("metadata.generation", new.generation, "must not be decremented")
     if old.HasField("deletion_timestamp"):

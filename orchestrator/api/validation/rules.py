@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.api import names
 from orchestrator.api.errors import FieldError, invalid, not_supported, required
@@ -30,9 +31,34 @@ def child(path: str, name: str) -> str:
 
 
 def shown(message: Message) -> object:
-    """A message as it appears in an error."""
+    """A message as it appears in an error. (Values that may be anything have `plain`.)"""
     data: object = MessageToDict(message)
     return data
+
+
+def plain(value: Value) -> object:
+    """A number, text or truth value as it appears in an error; of anything larger, only what it is."""
+    match value.WhichOneof("kind"):
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case "list_value":
+            return "<list>"
+        case "struct_value":
+            return "<object>"
+    return None
+
+
+def moment_text(moment: Timestamp) -> str:
+    """A time as it appears in an error, even one that RFC 3339 can't express."""
+    try:
+        return moment.ToJsonString()
+    except ValueError:
+        return f"{moment.seconds} s after 1970"
 
 
 def named(rule: NameRule, path: str, value: str) -> Faults:
@@ -81,7 +107,7 @@ def port_or_name(path: str, value: Value) -> Faults:
         case "string_value":
             yield from named(names.port_name, path, value.string_value)
         case _:
-            yield invalid(path, shown(value), "must be a port number or the name of a port")
+            yield invalid(path, plain(value), "must be a port number or the name of a port")
 
 
 def quantity(path: str, value: str) -> Faults:

@@ -14,6 +14,7 @@ from orchestrator.api.validation.rules import (
     labels,
     named,
     one_of,
+    plain,
     port,
     port_or_name,
     repeats,
@@ -106,7 +107,7 @@ def _target_of_headless(entry: ServicePort, path: str, *, headless: bool) -> Fau
     """Nothing forwards for a headless service, so its port can't differ from the pods' own."""
     target = entry.target_port
     if headless and target.WhichOneof("kind") == "number_value" and target.number_value != entry.port:
-        yield invalid(path, int(target.number_value), "must be equal to the value of 'port' when clusterIP = None")
+        yield invalid(path, plain(target), "must be equal to the value of 'port' when clusterIP = None")
 
 
 def _addresses(spec: ServiceSpec, *, headless: bool, external: bool) -> Faults:
