@@ -7,7 +7,6 @@ Kubernetes' wording, since people and programs recognise them. An error is made 
 `FieldError` is one fault of an object, found by the codec or by validation; `Invalid.of` gathers all of them. Nothing
 here knows protobuf or gRPC: `status.py` carries errors over the wire.
 """
-# ruff: noqa: N818 - the classes are named for Kubernetes' reasons, which have no suffix
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Is this object allowed? All faults at once, each with its path, in Kubernetes' wording.
 
-`validate` looks at one object, after defaults; `validate_update` at a change from one to the next: what may not change.
-Both are pure, and an update must pass both. What depends on other objects (a free node port, an existing namespace) is
+`validate` looks at one object, after defaults; `validate_update` at a change from one to the next: what may not change;
+`validate_status` at what a component reports. All are pure, and an update must pass the first two. What depends on other objects (a free node port, an existing namespace) is
 not decided here.
 
 Each kind's rules are in the file of its group. They are generators of faults over (message, path), so that a Pod and
@@ -74,6 +74,12 @@ def validate_update(new: K, old: K) -> list[FieldError]:
     faults = list(meta.metadata_update(new.metadata, old.metadata))
     faults += _RULES[type(new)].check_update(new, old)
     return faults
+
+
+def validate_status(obj: KubeObject) -> list[FieldError]:
+    """What is wrong with the status that a component reports: amounts that are none, times that are none."""
+    faults = list(node.node_status(obj.status)) if isinstance(obj, Node) else []
+    return [*faults, *wellformed(as_message(obj), "")]
 
 
 _RULES: dict[type[KubeObject], _Rules] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.api import names
 from orchestrator.api.errors import duplicate, forbidden, required
-from orchestrator.api.v1 import Node
+from orchestrator.api.v1 import Node, NodeStatus
 from orchestrator.api.validation.resources import amounts
 from orchestrator.api.validation.rules import Faults, immutable, name_required, named, one_of, repeats, shown
 from orchestrator.api.validation.scheduling import EFFECTS
@@ -21,9 +21,13 @@ def node(obj: Node) -> Faults:
         yield duplicate(f"spec.taints[{index}]", shown(taints[index]))
     for index, network in enumerate(obj.spec.pod_cidrs):
         yield from named(names.network, f"spec.podCIDRs[{index}]", network)
-    yield from amounts(obj.status.capacity, "status.capacity")
-    yield from amounts(obj.status.allocatable, "status.allocatable")
-    addresses = obj.status.addresses
+    yield from node_status(obj.status)
+
+
+def node_status(status: NodeStatus) -> Faults:
+    yield from amounts(status.capacity, "status.capacity")
+    yield from amounts(status.allocatable, "status.allocatable")
+    addresses = status.addresses
     for index, address in enumerate(addresses):
         if not address.address:
             yield required(f"status.addresses[{index}].address")

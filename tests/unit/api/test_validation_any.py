@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.api.allocated import keep_allocated
 from orchestrator.api.defaults import set_defaults
 from orchestrator.api.kinds import Kind, KubeObject, all_kinds, as_message, clone
-from orchestrator.api.v1 import Deployment, Event, Pod
-from orchestrator.api.validation import validate, validate_update
+from orchestrator.api.v1 import Deployment, Event, Node, Pod
+from orchestrator.api.validation import validate, validate_status, validate_update
 from tests.unit.api.schema_strategies import messages
 
 KINDS = pytest.mark.parametrize("kind", all_kinds(), ids=lambda kind: kind.kind)
@@ -86,3 +86,14 @@ def test_a_percentage_of_many_digits() -> None:
     deployment.spec.strategy.rolling_update.max_unavailable.string_value = f"{'9' * 5000}%"
     set_defaults(deployment)
     assert "spec.strategy.rollingUpdate.maxUnavailable" in paths(deployment)
+
+
+def test_a_status_is_judged_by_itself() -> None:
+    node = Node()
+    node.status.capacity["cpu"] = "much"
+    node.status.conditions.add(type="Ready").last_heartbeat_time.nanos = -1
+    assert [fault.path for fault in validate_status(node)] == [
+        "status.capacity[cpu]",
+        "status.conditions[0].lastHeartbeatTime",
+    ]
+    assert validate_status(Pod()) == []
