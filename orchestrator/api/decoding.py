@@ -29,6 +29,8 @@ Unknown: TypeAlias = Literal["strict", "warn", "ignore"]
 
 MAX_DEPTH = 48
 """Messages within messages. protobuf itself refuses to read more than 100."""
+MAX_UNKNOWN = 50
+"""Unknown fields that are named; looking for what was meant takes time."""
 MAX_FREE_FORM_DEPTH = 24
 """Levels of free-form JSON, which takes up to three messages a level."""
 
@@ -50,16 +52,22 @@ class _Context:
 
     unknown: Unknown
     warnings: list[str] = field(default_factory=list)
+    more: int = 0
 
     def unknown_field(self, path: _Path, known: Mapping[str, object]) -> None:
         if self.unknown == "ignore":
             return
         assert path is not None
+        if len(self.warnings) == MAX_UNKNOWN:
+            self.more += 1
+            return
         near = difflib.get_close_matches(str(path[1]), known, n=1, cutoff=0.6)
         hint = f' (did you mean "{near[0]}"?)' if near else ""
         self.warnings.append(f'unknown field "{_show(path)}"{hint}')
 
     def finish(self) -> None:
+        if self.more:
+            self.warnings.append(f"{self.more} more unknown fields")
         if self.unknown == "strict" and self.warnings:
             raise BadRequest(f"strict decoding error: {', '.join(self.warnings)}")
 
@@ -290,11 +298,15 @@ def _show(path: _Path) -> str:
     parts: list[str] = []
     while path is not None:
         path, segment = path
-        parts.append(f"[{segment}]" if isinstance(segment, int) else segment)
+        parts.append(f"[{segment}]" if isinstance(segment, int) else _shortened(segment))
     text = ""
     for part in reversed(parts):
         text += part if not text or part.startswith("[") else f".{part}"
     return text or "the document"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 256 else text[:253] + "..."
 
 
 def _mistyped(path: _Path, wanted: str, value: object) -> BadRequest:

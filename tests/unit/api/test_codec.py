@@ -203,6 +203,15 @@ def test_unknown_fields_as_the_caller_wishes() -> None:
         from_json({"apiVersion": "v1", "kind": "Pot"})
 
 
+def test_a_flood_of_unknown_fields_is_cut_short() -> None:
+    names = {f"field{number}": 1 for number in range(100_000)}
+    warnings = from_json(pod(**names), unknown="warn").warnings
+    assert len(warnings) == 51 and warnings[-1] == "99950 more unknown fields"
+    with pytest.raises(BadRequest) as caught:
+        from_json(pod(**{"x" * 1_000_000: 1}))
+    assert len(caught.value.message) < 500
+
+
 def test_parts_know_where_they_belong() -> None:
     assert from_json_as(Container, {"name": "a"}).name == "a"
     with pytest.raises(BadRequest, match=r"^spec.containers\[0\].name: must be"):
