@@ -1,9 +1,10 @@
-"""A disk that can be told to fail, under the store's log."""
+"""A disk that can be told to fail, to be slow, and to lose its power, under the store's files."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import random
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,11 @@ from orchestrator.store.files import DiskFiles, File, Files
 
 
 class FaultyFiles:
-    """The real files, with every sync counted, held back or failing when told so."""
+    """The real files, with every sync counted, held back or failing when told so.
+
+    It also knows what a power cut would leave: of each file what was synced and perhaps some of the rest, and names
+    that were given after the last sync of the directory perhaps not.
+    """
 
     def __init__(self) -> None:
         self._real: Files = DiskFiles()
@@ -23,6 +28,47 @@ class FaultyFiles:
         self._open = threading.Event()
         self._open.set()
         self._waiting = threading.Event()
+        self.changing = threading.Lock()
+        self.synced: dict[Path, int] = {}
+        self._unsettled_names: dict[Path, Path] = {}
+
+    def create(self, path: Path) -> File:
+        with self.changing:
+            self.synced[path] = 0
+            return FaultyFile(self, self._real.create(path), path)
+
+    def open_end(self, path: Path, size: int) -> File:
+        with self.changing:
+            self.synced[path] = size
+            return FaultyFile(self, self._real.open_end(path, size), path)
+
+    def read(self, path: Path) -> bytes:
+        return self._real.read(path)
+
+    def rename(self, old: Path, new: Path) -> None:
+        with self.changing:
+            self._real.rename(old, new)
+            self.synced[new] = self.synced.pop(old)
+            self._unsettled_names[new] = old
+
+    def remove(self, path: Path) -> None:
+        with self.changing:
+            self._real.remove(path)
+            self.synced.pop(path, None)
+
+    def names(self, directory: Path) -> Sequence[str]:
+        return self._real.names(directory)
+
+    def sync_directory(self, directory: Path) -> None:
+        with self.changing:
+            self._real.sync_directory(directory)
+            self._unsettled_names.clear()
+
+    def named(self, created: Path) -> Path:
+        """The present name of a file that was created as `created`."""
+        return created if created in self.synced else created.with_suffix("")
+
+    # Slow.
 
     def hold_syncs(self) -> None:
         """Let no sync finish until `release_syncs`."""
@@ -41,26 +87,25 @@ class FaultyFiles:
             self._waiting.set()
             assert self._open.wait(30), "the sync was never released"
 
-    def create(self, path: Path) -> File:
-        return FaultyFile(self, self._real.create(path), path)
+    # Without power.
 
-    def open_end(self, path: Path, size: int) -> File:
-        return FaultyFile(self, self._real.open_end(path, size), path)
-
-    def read(self, path: Path) -> bytes:
-        return self._real.read(path)
-
-    def rename(self, old: Path, new: Path) -> None:
-        self._real.rename(old, new)
-
-    def remove(self, path: Path) -> None:
-        self._real.remove(path)
-
-    def names(self, directory: Path) -> Sequence[str]:
-        return self._real.names(directory)
-
-    def sync_directory(self, directory: Path) -> None:
-        self._real.sync_directory(directory)
+    def cut_power(self, directory: Path, target: Path, chance: random.Random) -> None:
+        """Write to `target` what the disk could hold of `directory` if the power failed now."""
+        with self.changing:
+            target.mkdir()
+            for path in directory.iterdir():
+                if path.name == "lock":
+                    continue
+                data = bytearray(path.read_bytes())
+                synced = self.synced.get(path, len(data))
+                kept = chance.randint(synced, len(data))
+                for offset in range(synced, kept):
+                    if chance.random() < 0.02:
+                        data[offset] = 0
+                name = path.name
+                if path in self._unsettled_names and chance.random() < 0.5:
+                    name = self._unsettled_names[path].name
+                (target / name).write_bytes(data[:kept])
 
 
 class FaultyFile:
@@ -68,18 +113,24 @@ class FaultyFile:
         self._disk = disk
         self._real = real
         self._path = path
+        self._written = disk.synced[path]
 
     def append(self, data: bytes) -> None:
         if self._disk.fail_writes:
             raise OSError(errno.ENOSPC, "No space left on device")
-        self._real.append(data)
+        with self._disk.changing:
+            self._real.append(data)
+            self._written += len(data)
         self._disk.events.append("append")
 
     def sync(self) -> None:
+        written = self._written
         self._disk.pass_gate()
         if self._disk.fail_syncs:
             raise OSError(errno.EIO, "Input/output error")
         self._real.sync()
+        with self._disk.changing:
+            self._disk.synced[self._disk.named(self._path)] = written
         self._disk.syncs += 1
         self._disk.events.append("sync")
 
