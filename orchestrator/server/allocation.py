@@ -3,7 +3,8 @@
 Each address or port in use is a key of the store, made in the same transaction as the Service under the condition that
 it does not exist, and removed in the transaction that gives it up: that is what makes it unique. The sets kept here in
 memory only say where to look for a free one, so that concurrent creates choose different ones; when they are wrong, the
-transaction fails, the set learns, and the caller tries again.
+transaction fails, the set learns, and the caller tries again. Whether one that a user asks for by name can be had, the
+store alone decides.
 """
 
 from __future__ import annotations
@@ -71,10 +72,15 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """What a write of a Service adds to its transaction. `fresh` were taken for it and go back if it fails."""
+    """What a write of a Service adds to its transaction.
+
+    `asked` are the keys of what the Service names itself: the caller looks whether they are free. `fresh` is all that
+    is new to the Service and goes back if the write fails, `released` what it gives up if it succeeds.
+    """
 
     compares: tuple[Compare, ...] = ()
     operations: tuple[Put | Delete, ...] = ()
+    asked: tuple[str, ...] = ()
     fresh: Claim = Claim()
     released: Claim = Claim()
 
@@ -121,13 +127,15 @@ class Allocator:
     def allocate(self, old: Service | None, new: Service | None, owner: str) -> Allocation:
         """Choose what `new` needs and leaves open, writing it into `new`, and give back what `old` alone used.
 
-        `owner` is stored with each key, for people. Raises Invalid for an address or port that can't be had.
+        `owner` is stored with each key, for people. Raises Invalid for an address or port outside the ranges.
         """
         before = claim_of(old) if old is not None else Claim()
+        asked = Claim()
         fresh: list[Claim] = []
         if new is not None:
+            asked = claim_of(new).minus(before)
+            self._check_ranges(new, asked)
             try:
-                self._check(new, before)
                 self._fill_address(new, fresh)
                 self._fill_ports(new, fresh)
             except errors.ApiError:
@@ -143,6 +151,7 @@ class Allocator:
                 *(Put(path, owner.encode()) for path in added.paths()),
                 *(Delete(path) for path in released.paths()),
             ),
+            asked=tuple(asked.paths()),
             fresh=added,
             released=released,
         )
@@ -151,43 +160,26 @@ class Allocator:
         """Note how the write went."""
         self._vacate(allocation.released if written else allocation.fresh)
 
-    def learn(self, path: str) -> None:
-        """A key turned out to be in use by somebody else."""
-        if path.startswith(ADDRESSES):
-            self._occupy(Claim(addresses=frozenset({path.removeprefix(ADDRESSES)})))
-        elif path.startswith(PORTS):
-            self._occupy(Claim(ports=frozenset({int(path.removeprefix(PORTS))})))
+    def learn(self, taken: Iterable[str]) -> None:
+        """These keys turned out to be in the store."""
+        self._occupy(_claim_of_paths(taken))
 
-    def _check(self, service: Service, before: Claim) -> None:
-        """Refuse what the Service asks for by name and can't have."""
-        wanted = claim_of(service).minus(before)
-        faults = [
-            errors.invalid("spec.clusterIPs", [address], f"failed to allocate IP {address}: {why}")
-            for address in sorted(wanted.addresses)
-            if (why := self._address_fault(address))
-        ]
-        for index, port in enumerate(service.spec.ports):
-            if port.node_port in wanted.ports and (why := self._port_fault(port.node_port)):
-                faults.append(errors.invalid(f"spec.ports[{index}].nodePort", port.node_port, why))
+    def _check_ranges(self, service: Service, asked: Claim) -> None:
+        outside = Claim(
+            frozenset(each for each in asked.addresses if _number(each) not in self._addresses.span),
+            asked.ports - frozenset(NODE_PORTS),
+        )
+        addresses = ", ".join(sorted(outside.addresses))
+        address_range = f"The range of valid IPs is {SERVICE_NETWORK.with_prefixlen}"
+        port_range = f"The range of valid ports is {NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
+        faults = _faults(
+            service,
+            outside,
+            f"the provided IP ({addresses}) is not in the valid range. {address_range}",
+            f"provided port is not in the valid range. {port_range}",
+        )
         if faults:
             raise invalid(kind_of(Service), service, faults)
-
-    def _address_fault(self, address: str) -> str:
-        number = _number(address)
-        if number is None or number not in self._addresses.span:
-            return (
-                f"the provided IP ({address}) is not in the valid range. "
-                f"The range of valid IPs is {SERVICE_NETWORK.with_prefixlen}"
-            )
-        return "provided IP is already allocated" if number in self._addresses.taken else ""
-
-    def _port_fault(self, port: int) -> str:
-        if port not in NODE_PORTS:
-            return (
-                "provided port is not in the valid range. "
-                f"The range of valid ports is {NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
-            )
-        return "provided port is already allocated" if port in self._ports.taken else ""
 
     def _fill_address(self, service: Service, fresh: list[Claim]) -> None:
         spec = service.spec
@@ -241,6 +233,33 @@ def reconcile_allocations(services: Iterable[Service], keys: Iterable[str]) -> t
     present = set(keys)
     missing = [Put(path, owner.encode()) for path, owner in owners.items() if path not in present]
     return missing, [Delete(path) for path in sorted(present - owners.keys())]
+
+
+def refusal(service: Service, taken: Iterable[str]) -> errors.Invalid:
+    """The error for a Service that asks for addresses and ports whose keys, `taken`, are others'."""
+    claim = _claim_of_paths(taken)
+    faults = _faults(service, claim, "provided IP is already allocated", "provided port is already allocated")
+    return invalid(kind_of(Service), service, faults)
+
+
+def _faults(service: Service, claim: Claim, of_address: str, of_port: str) -> list[errors.FieldError]:
+    """One fault for each part of the claim, at the field of the Service that asks for it."""
+    faults = [
+        errors.invalid("spec.clusterIPs", [address], f"failed to allocate IP {address}: {of_address}")
+        for address in sorted(claim.addresses)
+    ]
+    for index, port in enumerate(service.spec.ports):
+        if port.node_port in claim.ports:
+            faults.append(errors.invalid(f"spec.ports[{index}].nodePort", port.node_port, of_port))
+    return faults
+
+
+def _claim_of_paths(paths: Iterable[str]) -> Claim:
+    everything = list(paths)
+    return Claim(
+        frozenset(path.removeprefix(ADDRESSES) for path in everything if path.startswith(ADDRESSES)),
+        frozenset(int(path.removeprefix(PORTS)) for path in everything if path.startswith(PORTS)),
+    )
 
 
 def _twin(ports: Iterable[ServicePort], port: ServicePort) -> int:

@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from orchestrator.api import errors
 from orchestrator.api.status import to_rpc
@@ -60,10 +61,10 @@ DETAILS = "grpc-status-details-bin"
 _CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 R = TypeVar("R")
-Context = grpc.aio.ServicerContext[object, bytes]
+Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def resources_handler(registry: Registry, collections: Collections) -> grpc.GenericRpcHandler[object, bytes]:
+def resources_handler(registry: Registry, collections: Collections) -> grpc.GenericRpcHandler[bytes, bytes]:
     """The Resources service."""
 
     async def create(caller: Caller, request: CreateRequest) -> bytes:
@@ -84,11 +85,12 @@ def resources_handler(registry: Registry, collections: Collections) -> grpc.Gene
     async def batch(caller: Caller, request: BatchRequest) -> bytes:
         return await carry_out(registry, caller, request)
 
-    async def watch(request: WatchRequest, context: Context) -> None:
-        limit = request.timeout_seconds if request.HasField("timeout_seconds") else None
+    async def watch(raw: bytes, context: Context) -> None:
         async with failures_reported(context, "Watch"):
-            events = collections.watch(caller_of(context), request)
-            await _pump(events, context, limit)
+            caller = caller_of(context)
+            request = decoded(raw, WatchRequest.FromString)
+            limit = request.timeout_seconds if request.HasField("timeout_seconds") else None
+            await _pump(collections.watch(caller, request), context, limit)
 
     return grpc.method_handlers_generic_handler(
         SERVICE,
@@ -100,7 +102,7 @@ def resources_handler(registry: Registry, collections: Collections) -> grpc.Gene
             "Patch": _unary("Patch", patch, PatchRequest.FromString),
             "Delete": _unary("Delete", delete, DeleteRequest.FromString),
             "Batch": _unary("Batch", batch, BatchRequest.FromString),
-            "Watch": grpc.unary_stream_rpc_method_handler(watch, request_deserializer=WatchRequest.FromString),
+            "Watch": grpc.unary_stream_rpc_method_handler(watch),
         },
     )
 
@@ -133,14 +135,23 @@ async def abort(context: Context, error: errors.ApiError) -> NoReturn:
     await context.abort(_CODES[error.grpc], error.message, ((DETAILS, details),))
 
 
+def decoded(raw: bytes, parse: Callable[[bytes], R]) -> R:
+    """The request in these bytes. Raises BadRequest."""
+    try:
+        return parse(raw)
+    except DecodeError as error:
+        raise errors.BadRequest(f"the request can't be decoded: {error}") from error
+
+
 def _unary(
     method: str, verb: Callable[[Caller, R], Awaitable[bytes]], parse: Callable[[bytes], R]
-) -> grpc.RpcMethodHandler[R, bytes]:
-    async def handle(request: R, context: Context) -> bytes:
+) -> grpc.RpcMethodHandler[bytes, bytes]:
+    async def handle(raw: bytes, context: Context) -> bytes:
         async with failures_reported(context, method):
-            return await verb(caller_of(context), request)
+            caller = caller_of(context)
+            return await verb(caller, decoded(raw, parse))
 
-    return grpc.unary_unary_rpc_method_handler(handle, request_deserializer=parse)
+    return grpc.unary_unary_rpc_method_handler(handle)
 
 
 async def _pump(events: AsyncGenerator[bytes, None], context: Context, limit: int | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.api import errors
@@ -34,7 +34,7 @@ from orchestrator.api.v1 import (
 )
 from orchestrator.clock import Clock
 from orchestrator.server import rules
-from orchestrator.server.allocation import NOTHING, Allocation, Allocator
+from orchestrator.server.allocation import NOTHING, Allocation, Allocator, refusal
 from orchestrator.server.caller import Caller, authorize
 from orchestrator.server.deletion import decide_deletion, options_from
 from orchestrator.server.encoding import Stored, encode
@@ -193,7 +193,7 @@ class Registry:
             if key.kind.namespaced:
                 compares.append(await self._namespace_guard(key))
             candidate = clone(obj) if isinstance(obj, Service) else obj  # each attempt may get another address
-            allocation = self._allocate(key, None, candidate)
+            allocation = await self._allocate(key, None, candidate)
             written = False
             try:
                 value = encode(key.kind, candidate)
@@ -222,7 +222,7 @@ class Registry:
             before = await self._read(key)
             outcome = decide(before.decode())
             removed = isinstance(outcome, Removed)
-            allocation = self._allocate(key, before, None if isinstance(outcome, Removed) else outcome.obj)
+            allocation = await self._allocate(key, before, None if isinstance(outcome, Removed) else outcome.obj)
             written = False
             try:
                 value = before.value if isinstance(outcome, Removed) else encode(key.kind, outcome.obj)
@@ -239,20 +239,33 @@ class Registry:
             await self._learn(allocation)
         raise errors.Conflict.of(key.kind.resource, key.name)
 
-    def _allocate(self, key: Key, before: Stored | None, new: KubeObject | None) -> Allocation:
-        """What a write of a Service adds to its transaction; nothing for other kinds."""
+    async def _allocate(self, key: Key, before: Stored | None, new: KubeObject | None) -> Allocation:
+        """What a write of a Service adds to its transaction; nothing for other kinds. Raises Invalid."""
         if key.kind is not kind_of(Service):
             return NOTHING
         old = before.decode() if before is not None else None
         if not isinstance(old, Service | None) or not isinstance(new, Service | None):
             raise errors.InternalError.of(f"{key.path} holds no Service")
-        return self._allocator.allocate(old, new, f"{key.namespace}/{key.name}")
+        allocation = self._allocator.allocate(old, new, f"{key.namespace}/{key.name}")
+        fine = False
+        try:
+            taken = await self._present(allocation.asked)
+            fine = not taken
+        finally:
+            if not fine:
+                self._allocator.settle(allocation, written=False)
+        if new is not None and taken:
+            self._allocator.learn(taken)
+            raise refusal(new, taken)
+        return allocation
 
     async def _learn(self, allocation: Allocation) -> None:
         """A transaction failed: see which of its addresses and ports others hold, so as to choose others."""
-        for compare in allocation.compares:
-            if await self._get(compare.key) is not None:
-                self._allocator.learn(compare.key)
+        self._allocator.learn(await self._present(compare.key for compare in allocation.compares))
+
+    async def _present(self, paths: Iterable[str]) -> list[str]:
+        """Those of the keys that are in the store."""
+        return [path for path in paths if await self._get(path) is not None]
 
     async def _namespace_guard(self, key: Key) -> Compare:
         """The condition that the object's namespace is still as it is now. Raises NotFound, Forbidden."""

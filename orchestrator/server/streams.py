@@ -20,7 +20,7 @@ from orchestrator.api.status import from_rpc
 from orchestrator.api.v1 import ExecRequest, LogsRequest, Node, Pod, streams_pb2
 from orchestrator.server.caller import Caller, authorize
 from orchestrator.server.encoding import decode
-from orchestrator.server.grpc_door import DETAILS, Context, caller_of, failures_reported
+from orchestrator.server.grpc_door import DETAILS, Context, caller_of, decoded, failures_reported
 from orchestrator.server.keys import Key, object_key
 from orchestrator.server.store_errors import store_errors_mapped
 from orchestrator.store import Store
@@ -81,7 +81,7 @@ class PodStreams:
         self._store = store
         self._connections = connections
 
-    def handler(self) -> grpc.GenericRpcHandler[object, bytes]:
+    def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """The PodStreams service, on raw bytes."""
         return grpc.method_handlers_generic_handler(
             SERVICE,
@@ -93,8 +93,8 @@ class PodStreams:
 
     async def _logs(self, raw: bytes, context: Context) -> None:
         async with failures_reported(context, "Logs"):
-            request = LogsRequest.FromString(raw)
             caller = caller_of(context)
+            request = decoded(raw, LogsRequest.FromString)
             address = await self._locate(caller, "log", request.namespace, request.pod, request.container)
             channel = await self._connections.channel(address)
             call = channel.unary_stream(f"/{SERVICE}/Logs", bytes, bytes)(raw)
@@ -102,14 +102,14 @@ class PodStreams:
 
     async def _exec(self, messages: AsyncIterator[bytes], context: Context) -> None:
         async with failures_reported(context, "Exec"):
-            raw = await anext(messages, None)
-            first = ExecRequest.FromString(raw) if raw is not None else ExecRequest()
-            if raw is None or not first.HasField("start"):
+            caller = caller_of(context)
+            raw = await anext(messages, b"")
+            first = decoded(raw, ExecRequest.FromString)
+            if not first.HasField("start"):
                 raise errors.BadRequest("the first message of an exec must be `start`")
             start = first.start
             if not start.command:
                 raise errors.BadRequest("you must specify at least one command for the container")
-            caller = caller_of(context)
             address = await self._locate(caller, "exec", start.namespace, start.pod, start.container)
             channel = await self._connections.channel(address)
             call = channel.stream_stream(f"/{SERVICE}/Exec", bytes, bytes)(_again(raw, messages))

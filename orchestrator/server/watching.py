@@ -34,6 +34,7 @@ log = logging.getLogger("watch")
 
 MAX_BACKLOG = 10_000
 BOOKMARK_SECONDS = 10.0
+RETRY_SECONDS = 1.0
 NODE_NAME_FIELD = "spec.nodeName"
 
 
@@ -218,7 +219,8 @@ class WatchHub:
 
     def close(self) -> None:
         """End all watches so that their clients resume them, elsewhere or later; new ones are refused."""
-        self._end_all(errors.ServiceUnavailable("the server is shutting down: resume the watch", retry_after=1))
+        self._closed = errors.ServiceUnavailable("the server is shutting down: resume the watch", retry_after=1)
+        self._end_all(self._closed)
 
     async def subscribe(self, selection: Selection, *, after: int, bookmarks: bool) -> AsyncGenerator[bytes, None]:
         """The serialized WatchEvents after a revision, without end. Raises Expired, ServiceUnavailable.
@@ -260,7 +262,7 @@ class WatchHub:
                 watch.close()
 
     async def _follow(self) -> None:
-        """Read the store's changes and hand them out, until the store ends. Being cut for slowness costs a resume."""
+        """Read the store's changes and hand them out. Being cut for slowness costs a resume."""
         while True:
             try:
                 watch = self._store.watch("/", after=self.revision)
@@ -275,11 +277,12 @@ class WatchHub:
                 log.warning("fell behind the store", extra=fields(error=str(error)))
             except Compacted as error:
                 log.error("the store forgot changes that were not handed out", extra=fields(error=str(error)))
-                self._end_all(to_api_error(error), for_good=False)
+                self._end_all(to_api_error(error))
                 self.revision = self._store.status().revision
             except StoreError as error:
+                log.warning("the store can't be followed", extra=fields(error=str(error)))
                 self._end_all(to_api_error(error))
-                return
+                await self._clock.sleep(RETRY_SECONDS)
 
     def _dispatch(self, event: Event) -> None:
         watchers = self._watchers.get(split_path(event.key)[0])
@@ -307,9 +310,7 @@ class WatchHub:
                     if subscription.bookmarks and subscription.after <= sent:
                         subscription.put(encoded)
 
-    def _end_all(self, error: errors.ApiError, *, for_good: bool = True) -> None:
-        if for_good:
-            self._closed = error
+    def _end_all(self, error: errors.ApiError) -> None:
         for watchers in self._watchers.values():
             for subscription in watchers.everyone():
                 subscription.end(error)

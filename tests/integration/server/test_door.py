@@ -86,8 +86,9 @@ async def test_a_request_over_the_limit_is_refused_and_nothing_else(api: Running
 async def test_garbage_is_refused(api: RunningServer) -> None:
     async with secure_channel(api.connection()) as channel:
         for method in ("Create", "Get", "List", "Watch", "Batch"):
-            with pytest.raises(grpc.aio.AioRpcError):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await channel.unary_unary(f"/navarch.v1.Resources/{method}", bytes, bytes)(b"\xff\xff\xff", timeout=10)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await channel.unary_unary("/navarch.v1.Resources/Drop", bytes, bytes)(b"", timeout=10)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.api import errors
 from orchestrator.api.v1 import ObjectMeta, Service, ServicePort, ServiceSpec
-from orchestrator.server.allocation import Allocator, Claim, Pool, claim_of, reconcile_allocations
+from orchestrator.server.allocation import Allocator, Claim, Pool, claim_of, reconcile_allocations, refusal
 
 ADDRESS = frozenset({"10.96.0.9"})
 
@@ -56,8 +56,13 @@ class Model:
 
     def write(self, name: str, new: Service | None) -> None:
         allocation = self.allocator.allocate(self.services.get(name), new, f"default/{name}")
-        fine = all(compare.key not in self.keys for compare in allocation.compares)
-        assert fine, "alone, the allocator's memory is exact"
+        taken = [path for path in allocation.asked if path in self.keys]
+        if taken and new is not None:
+            self.allocator.settle(allocation, written=False)
+            self.allocator.learn(taken)
+            raise refusal(new, taken)
+        chosen = [compare.key for compare in allocation.compares if compare.key not in allocation.asked]
+        assert not self.keys.keys() & chosen, "alone, the allocator's memory is exact"
         for operation in allocation.operations:
             if hasattr(operation, "value"):
                 self.keys[operation.key] = operation.value
@@ -105,11 +110,16 @@ def test_the_keys_are_always_just_what_the_services_occupy(
 
 def test_a_write_that_failed_gives_everything_back() -> None:
     allocator = an_allocator()
-    allocation = allocator.allocate(None, service(type="NodePort", ip="10.96.0.9", ports=(30000,)), "default/web")
-    with pytest.raises(errors.Invalid):
-        allocator.allocate(None, service(ip="10.96.0.9"), "default/other")
+    one = service(type="NodePort")
+    allocation = allocator.allocate(None, one, "default/web")
+    assert allocation.fresh == claim_of(one)
+    assert allocation.asked == ()
     allocator.settle(allocation, written=False)
-    allocator.allocate(None, service(type="NodePort", ip="10.96.0.9", ports=(30000,)), "default/other")
+    again = an_allocator()
+    again._rng.setstate(allocator._rng.getstate())
+    assert allocator.allocate(None, service(type="NodePort"), "x") == again.allocate(
+        None, service(type="NodePort"), "x"
+    )
 
 
 def test_a_refused_service_keeps_nothing() -> None:
@@ -128,22 +138,31 @@ def test_a_full_range_says_so_and_the_static_part_comes_last() -> None:
     assert pool.take_free(rng) is None
 
 
-def test_what_others_hold_is_learned() -> None:
-    allocator = an_allocator()
-    allocator.learn("/allocations/clusterip/10.96.0.9")
-    allocator.learn("/allocations/nodeport/30000")
-    with pytest.raises(errors.Invalid) as caught:
-        allocator.allocate(None, service(type="NodePort", ip="10.96.0.9", ports=(30000,)), "default/web")
-    assert len(caught.value.details.causes) == 2
+def test_what_others_hold_is_not_chosen_once_it_is_known() -> None:
+    unknowing, knowing = an_allocator(), an_allocator()
+    first = service(type="NodePort")
+    unknowing.allocate(None, first, "default/web")
+    knowing.learn(claim_of(first).paths())
+    second = service(type="NodePort")
+    knowing.allocate(None, second, "default/web")
+    assert not claim_of(first).addresses & claim_of(second).addresses
+    assert not claim_of(first).ports & claim_of(second).ports
+    knowing.load([])
+    third = service(type="NodePort")
+    fresh = an_allocator()
+    fresh._rng.setstate(knowing._rng.getstate())
+    fourth = service(type="NodePort")
+    knowing.allocate(None, third, "default/web")
+    fresh.allocate(None, fourth, "default/web")
+    assert third == fourth, "loading forgets"
 
 
-def test_loading_forgets_what_was_known() -> None:
-    allocator = an_allocator()
-    allocator.learn("/allocations/clusterip/10.96.0.9")
-    allocator.load([Claim(frozenset({"10.96.0.8"}))])
-    allocator.allocate(None, service(ip="10.96.0.9"), "default/web")
-    with pytest.raises(errors.Invalid):
-        allocator.allocate(None, service(ip="10.96.0.8"), "default/other")
+def test_a_refusal_names_each_field() -> None:
+    wanted = service(type="NodePort", ip="10.96.0.9", ports=(30000, 30001))
+    refused = refusal(wanted, ["/allocations/clusterip/10.96.0.9", "/allocations/nodeport/30001"])
+    assert [cause.field for cause in refused.details.causes] == ["spec.clusterIPs", "spec.ports[1].nodePort"]
+    assert "provided IP is already allocated" in refused.message
+    assert "30001: provided port is already allocated" in refused.message
 
 
 def test_healing() -> None:
