@@ -165,8 +165,8 @@ def run_services(services: Services, *, health_address: str | None) -> int:
 
 
 async def _process(services: Services, health_address: str | None) -> int:
-    stop = _stop_on_signals()
     notifier = Notifier()
+    stop = _stop_on_signals(notifier)
     clock = SystemClock()
     supervision: Supervision | None = None
 
@@ -187,7 +187,6 @@ async def _process(services: Services, health_address: str | None) -> int:
             try:
                 await _until(supervision.run(), stop.wait())
             finally:
-                notifier.stopping()
                 beating.cancel()
                 if health is not None:
                     await health.close()
@@ -224,7 +223,7 @@ async def _opened(services: Services) -> AsyncIterator[Sequence[Service]]:
         yield services
 
 
-def _stop_on_signals() -> asyncio.Event:
+def _stop_on_signals(notifier: Notifier) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -237,6 +236,7 @@ def _stop_on_signals() -> asyncio.Event:
             log.warning("ending now", extra=fields(signal=number.name))
             os._exit(128 + number)
         log.info("stopping", extra=fields(signal=number.name))
+        notifier.stopping()
         stop.set()
         loop.call_later(STOP_SECONDS, give_up)
 
