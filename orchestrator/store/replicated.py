@@ -94,7 +94,9 @@ class ReplicatedStore:
         self._turn_scheduled = False
         self._compacting: asyncio.Future[TxnResult | None] | None = None
         self._snapshot_base = base
+        # Where the log was at the last attempt, whether it came to something or not.
         self._snapshot_appended = 0
+        self._snapshot_applied = base.index
         self._snapshot_task: asyncio.Task[None] | None = None
         self._age_task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -249,6 +251,7 @@ class ReplicatedStore:
         self._compact_if_due()
         if self._snapshot_task is None and self._snapshot_due():
             self._snapshot_appended = self._log.appended
+            self._snapshot_applied = self._raft.raftLastApplied
             self._snapshot_task = self._loop.create_task(self._snapshot(), name="store-snapshot")
 
     def _compact_if_due(self) -> None:
@@ -266,7 +269,7 @@ class ReplicatedStore:
 
     def _snapshot_due(self) -> bool:
         grown = self._log.appended - self._snapshot_appended
-        entries = self._raft.raftLastApplied - self._snapshot_base.index
+        entries = self._raft.raftLastApplied - self._snapshot_applied
         threshold = max(self._settings.snapshot_bytes, self._state.size)
         return grown >= threshold or entries >= self._settings.snapshot_entries
 

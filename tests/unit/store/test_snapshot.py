@@ -141,7 +141,8 @@ async def test_a_snapshot_that_cannot_be_written_costs_no_write(
     store = await open_store(tmp_path, clock=SystemClock(), settings=SMALL, files=disk)
     await fill(store, 200)
     before = await content(store)
-    assert "a snapshot could not be written" in caplog.text
+    failures = [record for record in caplog.records if "a snapshot could not be written" in record.message]
+    assert 1 <= len(failures) <= 3, "tried again once the log has grown as much again, not at every write"
     await store.close()
     store = await open_store(tmp_path, clock=SystemClock(), settings=SMALL)
     assert await content(store) == before
