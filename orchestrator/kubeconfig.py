@@ -16,8 +16,12 @@ from pathlib import Path
 import yaml
 
 from orchestrator.atomic_file import write_atomically
+from orchestrator.paths import Paths
 
 EXTENSION = "navarch"
+CLUSTER = "navarch"
+REST_PORT = 6443
+ROLES = ("admin", "scheduler", "controllers", "node", "proxy", "network")
 
 
 class KubeconfigError(Exception):
@@ -45,7 +49,10 @@ def write(
     cert_file: Path,
     key_file: Path,
 ) -> None:
-    """Write a kubeconfig with one cluster, one user (named after its certificate's file) and one context."""
+    """Write a kubeconfig with one cluster, one user (named after its certificate's file) and one context.
+
+    A file that says just that already is left alone.
+    """
     user = cert_file.stem
     context = f"{user}@{cluster}"
     content = {
@@ -65,8 +72,25 @@ def write(
         "users": [{"name": user, "user": {"client-certificate": str(cert_file), "client-key": str(key_file)}}],
         "contexts": [{"name": context, "context": {"cluster": cluster, "user": user}}],
     }
+    text = yaml.safe_dump(content, sort_keys=False).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, yaml.safe_dump(content, sort_keys=False).encode(), mode=0o600)
+    if not path.exists() or path.read_bytes() != text:
+        write_atomically(path, text, mode=0o600)
+
+
+def write_all(paths: Paths, grpc_address: str) -> None:
+    """Write the kubeconfig of every role, for the server that this machine's daemons reach at `grpc_address`."""
+    host = grpc_address.rpartition(":")[0]
+    for name in ROLES:
+        write(
+            paths.kubeconfig(name),
+            cluster=CLUSTER,
+            server_url=f"https://{host}:{REST_PORT}",
+            grpc_address=grpc_address,
+            ca_file=paths.pki / "ca.crt",
+            cert_file=paths.pki / f"{name}.crt",
+            key_file=paths.pki / f"{name}.key",
+        )
 
 
 def load(path: Path, context: str | None = None) -> Connection:

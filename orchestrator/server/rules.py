@@ -20,7 +20,7 @@ from orchestrator.api.allocated import keep_allocated
 from orchestrator.api.defaults import set_defaults
 from orchestrator.api.kinds import Kind, KubeObject, as_message
 from orchestrator.api.v1 import Binding, Namespace, ObjectMeta, Pod, options_pb2
-from orchestrator.api.validation import validate, validate_update
+from orchestrator.api.validation import validate, validate_status, validate_update
 from orchestrator.server.deletion import is_released
 from orchestrator.server.outcome import REMOVED, Outcome, Written
 
@@ -79,6 +79,9 @@ def prepare_status(kind: Kind, old: KubeObject, new: KubeObject) -> Outcome:
     """`old` with the status of `new`; everything else in `new` is ignored. `old` is changed in place."""
     check_same(kind, old, new)
     _copy_message(as_message(new), as_message(old), "status")
+    faults = validate_status(old)
+    if faults:
+        raise invalid(kind, old, faults)
     return Written(old)
 
 

@@ -35,9 +35,6 @@ from orchestrator.store.open import open_store
 
 log = logging.getLogger("server")
 
-CLUSTER = "navarch"
-KUBECONFIGS = ("admin", "scheduler", "controllers", "node", "proxy", "network")
-REST_PORT = 6443
 DRAIN_SECONDS = 5.0
 _EVERYWHERE = {"0.0.0.0", "[::]", "::", ""}
 
@@ -98,7 +95,7 @@ class ApiServer:
         services = (grpc_door.SERVICE, streams.SERVICE)
         condition = await _add_standard_services(server, services)
         self._bind(server)
-        self._write_kubeconfigs()
+        kubeconfig.write_all(self.paths, self.address)
         await server.start()
         log.info("serving", extra=fields(address=self.address, revision=store.status().revision))
         try:
@@ -134,20 +131,6 @@ class ApiServer:
             private_key=(pki / "server.key").read_bytes(),
             certificate_chain=(pki / "server.crt").read_bytes(),
         )
-
-    def _write_kubeconfigs(self) -> None:
-        pki = self.paths.pki
-        host = self.address.rpartition(":")[0]
-        for name in KUBECONFIGS:
-            kubeconfig.write(
-                self.paths.kubeconfig(name),
-                cluster=CLUSTER,
-                server_url=f"https://{host}:{REST_PORT}",
-                grpc_address=self.address,
-                ca_file=pki / "ca.crt",
-                cert_file=pki / f"{name}.crt",
-                key_file=pki / f"{name}.key",
-            )
 
 
 async def _add_standard_services(server: grpc.aio.Server, services: Sequence[str]) -> HealthServicer:

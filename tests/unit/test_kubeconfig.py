@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import kubeconfig
+from orchestrator.paths import Paths
+from orchestrator.pki import ensure_pki
 
 VALID = """
 current-context: a
@@ -40,6 +42,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "127.0.0.1:7443", b"ca.crt", b"admin.crt", b"admin.key", "default"
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_all_roles_get_theirs_and_an_unchanged_file_is_left_alone(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    ensure_pki(paths, node_name="n1", addresses=[])
+    kubeconfig.write_all(paths, "127.0.0.1:7443")
+    admin = paths.kubeconfig("admin")
+    for role in kubeconfig.ROLES:
+        connection = kubeconfig.load(paths.kubeconfig(role))
+        assert connection.address == "127.0.0.1:7443"
+        assert connection.certificate == (paths.pki / f"{role}.crt").read_bytes()
+    before = admin.stat()
+    kubeconfig.write_all(paths, "127.0.0.1:7443")
+    assert admin.stat() == before
+    kubeconfig.write_all(paths, "127.0.0.1:7444")
+    assert kubeconfig.load(admin).address == "127.0.0.1:7444"
 
 
 def test_data_form_and_contexts(tmp_path: Path) -> None:

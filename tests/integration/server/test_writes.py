@@ -227,6 +227,13 @@ async def test_a_status_is_guarded_by_the_version_too(client: Client) -> None:
         await client.update(made, subresource="status")
 
 
+async def test_a_status_is_judged(client: Client) -> None:
+    made = await client.create(node(address="192.0.2.1"))
+    made.status.capacity["cpu"] = "plenty"
+    with pytest.raises(errors.Invalid, match=r"status\.capacity\[cpu\]: Invalid value"):
+        await client.update(made, subresource="status")
+
+
 async def test_kinds_without_a_status_have_no_subresource(client: Client) -> None:
     made = await client.create(config_map())
     with pytest.raises(errors.MethodNotAllowed):
