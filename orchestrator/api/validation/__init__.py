@@ -1,8 +1,8 @@
 """Is this object allowed? All faults at once, each with its path, in Kubernetes' wording.
 
 `validate` looks at one object, after defaults; `validate_update` at a change from one to the next: what may not change;
-`validate_status` at what a component reports. All are pure, and an update must pass the first two. What depends on other
-objects (a free node port, an existing namespace) is not decided here.
+`validate_status` at what a component reports. All are pure, and an update must pass the first two. What depends on
+other objects (a free node port, an existing namespace) is not decided here.
 
 Each kind's rules are in the file of its group. They are generators of faults over (message, path), so that a Pod and
 the template of a Deployment share them.

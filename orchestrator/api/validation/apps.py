@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.struct_pb2 import Value
 
 from orchestrator.api import names
-from orchestrator.api.errors import BadRequest, forbidden, invalid, not_supported, required
+from orchestrator.api.errors import forbidden, invalid, not_supported, required
 from orchestrator.api.selectors import from_label_selector
 from orchestrator.api.v1 import Deployment, DeploymentSpec, LabelSelector, PodTemplateSpec, ReplicaSet, Scale
 from orchestrator.api.validation.meta import label_selector
@@ -58,21 +58,10 @@ def _pods(pods: PodTemplateSpec, selector: LabelSelector | None, what: str) -> F
         yield from faults
         if not selector.match_labels and not selector.match_expressions:
             yield invalid("spec.selector", shown(selector), f"empty selector is invalid for {what}")
-        elif not faults:
-            yield from _found(pods, selector)
+        elif not faults and not from_label_selector(selector).matches(pods.metadata.labels):
+            labels = {key: pods.metadata.labels[key] for key in sorted(pods.metadata.labels)}
+            yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
     yield from template(pods, "spec.template")
-
-
-def _found(pods: PodTemplateSpec, selector: LabelSelector) -> Faults:
-    path = "spec.template.metadata.labels"
-    try:
-        query = from_label_selector(selector)
-    except BadRequest as error:
-        yield invalid("spec.selector", shown(selector), error.message)
-        return
-    if not query.matches(pods.metadata.labels):
-        labels = {key: pods.metadata.labels[key] for key in sorted(pods.metadata.labels)}
-        yield invalid(path, labels, "`selector` does not match template `labels`")
 
 
 def _strategy(spec: DeploymentSpec) -> Faults:

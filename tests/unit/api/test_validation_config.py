@@ -43,6 +43,10 @@ SECRETS: dict[str, tuple[Json, list[str]]] = {
         {"type": "kubernetes.io/basic-auth"},
         ["data[username]: Required value", "data[password]: Required value"],
     ),
+    "token of nobody": (
+        {"type": "kubernetes.io/service-account-token"},
+        ["metadata.annotations[kubernetes.io/service-account.name]: Required value"],
+    ),
     "a type of one's own": ({"type": "example.com/x"}, []),
 }
 
@@ -80,3 +84,9 @@ def test_frozen(kind: type[ConfigMap] | type[Secret], old: Json, new: Json, expe
 def test_the_type_of_a_secret_never_changes() -> None:
     found = validate_update(make(Secret, {"type": "example.com/x"}), make(Secret, {}))
     assert [str(fault) for fault in found] == ['type: Invalid value: "example.com/x": field is immutable']
+
+
+def test_binary_data_is_frozen_too() -> None:
+    old = make(ConfigMap, {"binaryData": {"a": "eA=="}, "immutable": True})
+    new = make(ConfigMap, {"binaryData": {"a": "eQ=="}, "immutable": True})
+    assert [str(fault) for fault in validate_update(new, old)] == [f"binaryData: {FROZEN}"]

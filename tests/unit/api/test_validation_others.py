@@ -108,6 +108,23 @@ SLICES: dict[str, tuple[Json, list[str]]] = {
         ],
     ),
     "names": ({"addressType": "FQDN", "endpoints": [{"addresses": ["a.test"]}]}, []),
+    "endpoint of an old form": (
+        {
+            "addressType": "FQDN",
+            "endpoints": [{"addresses": ["a.test"], "deprecatedTopology": {"zone": "x"}}],
+        },
+        [
+            'endpoints[0].deprecatedTopology: Invalid value: {"zone":"x"}: may not be set (use `nodeName` and `zone`)',
+        ],
+    ),
+    "too many addresses": (
+        {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"] * 101}]},
+        ["endpoints[0].addresses: Too many: 101: must have at most 100 items"],
+    ),
+    "too many ports": (
+        {"addressType": "IPv4", "ports": [{}] * 20001},
+        ["ports: Too many: 20001: must have at most 20000 items"],
+    ),
     "port twice": (
         {"addressType": "IPv4", "ports": [{"port": 1}, {"port": 2}]},
         ['ports[1].name: Duplicate value: ""'],
@@ -122,6 +139,21 @@ SLICES: dict[str, tuple[Json, list[str]]] = {
 @pytest.mark.parametrize(("data", "expected"), SLICES.values(), ids=SLICES)
 def test_endpoint_slice(data: Json, expected: list[str]) -> None:
     assert faults(EndpointSlice, data) == expected
+
+
+def test_names_in_an_endpoint_slice() -> None:
+    data: Json = {
+        "addressType": "FQDN",
+        "endpoints": [{"addresses": ["A"], "hostname": "a.b", "nodeName": "N"}],
+        "ports": [{"name": "a.b", "appProtocol": "/"}],
+    }
+    assert sorted({fault.split(":")[0] for fault in faults(EndpointSlice, data)}) == [
+        "endpoints[0].addresses[0]",
+        "endpoints[0].hostname",
+        "endpoints[0].nodeName",
+        "ports[0].appProtocol",
+        "ports[0].name",
+    ]
 
 
 def test_the_family_of_a_slice_never_changes() -> None:

@@ -121,6 +121,44 @@ SERVICES: dict[str, tuple[Json, list[str]]] = {
         service(ipFamilies=["IPv5"]),
         ['spec.ipFamilies[0]: Unsupported value: "IPv5": supported values: "IPv4", "IPv6"'],
     ),
+    "not headless alone": (
+        service(clusterIP="None", clusterIPs=["None", "10.96.0.9"], ipFamilies=["IPv4"]),
+        ["spec.clusterIPs[0]: Invalid value: \"None\": 'None' must be the first and only value"],
+    ),
+    "family of an address": (
+        service(clusterIP="10.96.0.9", ipFamilies=["IPv6"]),
+        [
+            'spec.clusterIPs[0]: Invalid value: "10.96.0.9": expected an IPv6 value as indicated by `ipFamilies[0]`',
+        ],
+    ),
+    "family twice": (
+        service(ipFamilies=["IPv4", "IPv4"]),
+        ['spec.ipFamilies[1]: Duplicate value: "IPv4"'],
+    ),
+    "source ranges": (
+        service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8", "10.0.0.1"]),
+        [
+            'spec.loadBalancerSourceRanges[1]: Invalid value: "10.0.0.1": must be a valid CIDR value, (e.g. '
+            "10.9.8.0/24 or 2001:db8::/64)"
+        ],
+    ),
+    "balancer of another type": (
+        service(loadBalancerClass="a"),
+        ["spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"],
+    ),
+    "distribution": (
+        service(trafficDistribution="Far"),
+        [
+            'spec.trafficDistribution: Unsupported value: "Far": supported values: "PreferClose", "PreferSameNode", '
+            '"PreferSameZone"'
+        ],
+    ),
+    "external address": (
+        service(externalIPs=["x"]),
+        [
+            'spec.externalIPs[0]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)',
+        ],
+    ),
     "loopback": (
         service(externalIPs=["127.0.0.1"]),
         [
@@ -153,6 +191,11 @@ SERVICE_UPDATES: dict[str, tuple[Json, Json, list[str]]] = {
         service(clusterIP="10.96.0.9"),
         service(clusterIP="None"),
         ['spec.clusterIPs[0]: Invalid value: ["None"]: may not change once set'],
+    ),
+    "another family": (
+        service(clusterIP="None", ipFamilies=["IPv4"]),
+        service(clusterIP="None", ipFamilies=["IPv6"]),
+        ['spec.ipFamilies[0]: Invalid value: ["IPv6"]: may not change once set'],
     ),
     "a name instead": (service(clusterIP="10.96.0.9"), service(type="ExternalName", externalName="a.test"), []),
     "type": (service(clusterIP="10.96.0.9"), service(clusterIP="10.96.0.9", type="NodePort"), []),
