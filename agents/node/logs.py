@@ -61,7 +61,7 @@ async def follow_log(
                 if successor is not None:
                     os.close(descriptor)
                     descriptor = successor
-                elif last_round:
+                elif last_round or text.exhausted:
                     break
                 else:
                     await _either(changed, ended)
