@@ -24,15 +24,15 @@ _JSON_TYPES = frozenset({"kubernetes.io/dockercfg", "kubernetes.io/dockerconfigj
 
 def config_map(obj: ConfigMap) -> Faults:
     for key in sorted(obj.data):
-        yield from named(names.config_key, f"data[{key}]", key)
-    for key in sorted(obj.binary_data):
-        path = f"binaryData[{key}]"
+        path = f"data[{key}]"
         yield from named(names.config_key, path, key)
-        if key in obj.data:
-            yield invalid(path, key, "duplicate of key present in data")
+        if key in obj.binary_data:
+            yield invalid(path, key, "duplicate of key present in binaryData")
+    for key in sorted(obj.binary_data):
+        yield from named(names.config_key, f"binaryData[{key}]", key)
     size = sum(len(text.encode()) for text in obj.data.values()) + sum(map(len, obj.binary_data.values()))
     if size > SIZE_LIMIT:
-        yield too_long("data", SIZE_LIMIT)
+        yield too_long("[]", SIZE_LIMIT)  # both maps together; Kubernetes writes it so
 
 
 def config_map_update(new: ConfigMap, old: ConfigMap) -> Faults:

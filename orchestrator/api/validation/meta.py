@@ -81,7 +81,10 @@ def metadata_update(new: ObjectMeta, old: ObjectMeta) -> Faults:
         added = sorted(set(new.finalizers) - set(old.finalizers))
         if added:
             listed = ", ".join(f'"{name}"' for name in added)
-            why = f"no new finalizers can be added if the object is being deleted, found new finalizers {listed}"
+            why = (
+                "no new finalizers can be added if the object is being deleted, "
+                f"found new finalizers []string{{{listed}}}"
+            )
             yield forbidden("metadata.finalizers", why)
 
 

@@ -24,7 +24,7 @@ def requirements(resources: ResourceRequirements, path: str) -> Faults:
             continue
         if limit is None:
             if name not in _OVERCOMMITTED and name not in resources.limits:
-                yield required(f"{path}.limits[{name}]", "Limit must be set for non overcommitable resources")
+                yield required(f"{path}.limits", "Limit must be set for non overcommitable resources")
         elif name not in _OVERCOMMITTED and request != limit:
             yield invalid(f"{path}.requests", str(request), f"must be equal to {name} limit of {limit}")
         elif request > limit:

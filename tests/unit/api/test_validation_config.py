@@ -19,10 +19,10 @@ def test_config_map() -> None:
     assert faults(ConfigMap, {"data": {"a.b": "c", "d": MEBIBYTE[1:]}}) == []
     assert faults(ConfigMap, {"data": {"a b": "c"}}) == [f'data[a b]: Invalid value: "a b": {KEY_WORDS}']
     assert faults(ConfigMap, {"data": {"a": "b"}, "binaryData": {"a": "eA=="}}) == [
-        'binaryData[a]: Invalid value: "a": duplicate of key present in data'
+        'data[a]: Invalid value: "a": duplicate of key present in binaryData'
     ]
     assert faults(ConfigMap, {"data": {"a": "x", "b": MEBIBYTE}}) == [
-        "data: Too long: may not be more than 1048576 bytes"
+        "[]: Too long: may not be more than 1048576 bytes"
     ]
 
 

@@ -190,7 +190,7 @@ CASES: dict[str, tuple[str, object, str]] = {
     "device without a limit": (
         "containers.0.resources.requests",
         {"example.com/gpu": "1"},
-        f"{C}.resources.limits[example.com/gpu]: Required value: Limit must be set for non overcommitable resources",
+        f"{C}.resources.limits: Required value: Limit must be set for non overcommitable resources",
     ),
     # probes and hooks
     "probe without a handler": (

@@ -115,7 +115,7 @@ METADATA_UPDATES: dict[str, tuple[Json, Json, list[str]]] = {
         {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a.b/c", "a.b/d"]},
         [
             "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new "
-            'finalizers "a.b/d"'
+            'finalizers []string{"a.b/d"}'
         ],
     ),
     "finalizer removed": (
