@@ -66,7 +66,7 @@ class Streams(PodStreamsServicer):
         inotify = Inotify()
         self._inotify = inotify
         # The API server pings every 20 s, also while a followed log is silent: without this it would be cut off for it.
-        server = grpc.aio.server(options=[("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000)])
+        server = grpc.aio.server(options=[("grpc.http2.min_ping_interval_without_data_ms", 10_000)])
         add_PodStreamsServicer_to_server(self, server)
         try:
             self.port = server.add_secure_port(self._listen, await asyncio.to_thread(_credentials, self._paths))
