@@ -9,6 +9,7 @@ becomes `ServiceUnavailable` with the address and what to look at.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, cast
 
 import grpc
@@ -28,6 +29,7 @@ MAX_REQUEST_BYTES = 4 << 20
 MAX_REPLY_BYTES = 64 << 20
 
 _STATUS_DETAILS = "grpc-status-details-bin"
+_WRAPPING = re.compile(r"^[A-Z]+: (ipv[46]:\S+: )?")
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
@@ -88,6 +90,9 @@ def unreachable(address: str, cause: str) -> str:
         hint = 'nothing listens there: start the cluster with "navctl up", or check the address in your kubeconfig'
     elif "name resolution" in lowered or "dns" in lowered or "resolve" in lowered:
         hint = "the name is not known: check the address in your kubeconfig"
+    elif "socket closed" in lowered or "reset by peer" in lowered:
+        # With TLS 1.3 a server refuses a certificate after the client's side of the handshake is complete.
+        hint = "the server ended the connection: it stops, or does not accept the certificate in your kubeconfig"
     else:
         hint = "check that the server runs and the address in your kubeconfig is right"
     return f"the API server at {address} can't be reached ({_innermost(cause)}): {hint}"
@@ -108,6 +113,6 @@ def _status_details(error: grpc.aio.AioRpcError) -> bytes | None:
 
 
 def _innermost(cause: str) -> str:
-    """gRPC wraps causes ("failed to connect to all addresses; last error: UNKNOWN: ipv4:...: Failed ...")."""
-    text = cause.split("last error: ")[-1].strip().rstrip(".")
+    """gRPC wraps causes ("failed to connect to all addresses; last error: UNKNOWN: ipv4:1.2.3.4:5: Failed ...")."""
+    text = _WRAPPING.sub("", cause.split("last error: ")[-1]).strip().rstrip(".")
     return text or "no connection"
