@@ -75,8 +75,7 @@ class Registry:
         obj = unwrap(request.object)
         if request.subresource:
             return await self._create_subresource(caller, request, obj)
-        if not kind.stored:
-            raise errors.BadRequest(f"a {kind.kind} is no object of its own: it is the body of a subresource")
+        _check_stored(kind)
         meta = obj.metadata
         _check_namespace(kind, meta.namespace)
         authorize(caller, "create", kind.resource, meta.namespace, meta.name)
@@ -110,13 +109,9 @@ class Registry:
         subresource = request.subresource
         if request.HasField("key"):
             key = key_from(request.key)
-            if key.name != (new.metadata.name or key.name) or key.namespace != (
-                new.metadata.namespace or key.namespace
-            ):
-                raise errors.BadRequest(
-                    f"the name of the object ({new.metadata.name}) does not match the name of the request ({key.name})"
-                )
+            _check_same_name(key, new.metadata.namespace or key.namespace, new.metadata.name or key.name)
         else:
+            _check_stored(kind)
             key = object_key(kind, new.metadata.namespace, new.metadata.name)
         authorize(caller, _verb("update", subresource), key.kind.resource, key.namespace, key.name)
         _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
@@ -151,10 +146,7 @@ class Registry:
             warnings[:] = notes
             if isinstance(new, Scale):
                 return apply_scale(key.kind, old, new)
-            if (new.metadata.name, new.metadata.namespace) != (key.name, key.namespace):
-                raise errors.BadRequest(
-                    f"the name of the object ({new.metadata.name}) does not match the name of the request ({key.name})"
-                )
+            _check_same_name(key, new.metadata.namespace, new.metadata.name)
             if not subresource:
                 warnings.extend(warnings_for(new))
             return _replacement(key.kind, subresource, new)(old)
@@ -344,6 +336,18 @@ def _verb(verb: str, subresource: str) -> str:
 def _check_subresource(kind: Kind, subresource: str, known: set[str]) -> None:
     if subresource and (subresource not in known or subresource not in kind.subresources):
         raise errors.MethodNotAllowed.of(f"{kind.resource}/{subresource}", "this")
+
+
+def _check_stored(kind: Kind) -> None:
+    if not kind.stored:
+        raise errors.BadRequest(f"a {kind.kind} is no object of its own: it is the body of a subresource")
+
+
+def _check_same_name(key: Key, namespace: str, name: str) -> None:
+    if (key.namespace, key.name) != (namespace, name):
+        given = f"{namespace}/{name}" if namespace else name
+        wanted = f"{key.namespace}/{key.name}" if key.namespace else key.name
+        raise errors.BadRequest(f"the name of the object ({given}) does not match the name of the request ({wanted})")
 
 
 def _check_namespace(kind: Kind, namespace: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from orchestrator.api import errors
@@ -156,6 +158,25 @@ async def test_the_life_of_a_namespace(client: Client) -> None:
     assert await gone(client, Namespace, "team", "")
     with pytest.raises(errors.NotFound, match='namespaces "team" not found'):
         await client.create(pod(namespace="team"))
+
+
+async def test_nothing_slips_into_a_namespace_that_ends(client: Client) -> None:
+    await client.create(Namespace(metadata=ObjectMeta(name="team")))
+
+    async def create(number: int) -> int:
+        try:
+            made = await client.create(config_map(f"m{number}", namespace="team"))
+        except errors.Forbidden:
+            return 0
+        return int(made.metadata.resource_version)
+
+    creates = [asyncio.create_task(create(number)) for number in range(40)]
+    await asyncio.wait(creates, return_when=asyncio.FIRST_COMPLETED)
+    ending = await client.delete(Namespace, "team")
+    created = [revision for revision in await asyncio.gather(*creates) if revision]
+    assert created
+    assert max(created) < int(ending.metadata.resource_version)
+    assert await create(99) == 0
 
 
 @pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])

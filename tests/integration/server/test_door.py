@@ -19,7 +19,7 @@ from orchestrator.pki import ensure_pki
 from orchestrator.server.caller import Caller, authenticate
 from orchestrator.server.service import ApiServer
 from tests.integration.running import RunningServer
-from tests.integration.server.objects import NAMESPACE, config_map
+from tests.integration.server.objects import NAMESPACE, config_map, pod
 
 
 def secure_channel(connection: Connection) -> grpc.aio.Channel:
@@ -78,6 +78,10 @@ async def test_a_server_that_is_not_ours_is_not_trusted(api: RunningServer, tmp_
 async def test_a_request_over_the_limit_is_refused_and_nothing_else(api: RunningServer, client: Client) -> None:
     with pytest.raises(errors.RequestEntityTooLarge):
         await client.create(config_map("large", v="x" * (3 << 20)))
+    long = pod("long")
+    long.spec.containers[0].command.append("x" * (5 << 19))
+    with pytest.raises(errors.RequestEntityTooLarge, match="the limit is"):
+        await client.create(long)
     # The same connection goes on.
     await client.create(config_map("small"))
     assert [each.metadata.name for each in (await client.list(ConfigMap)).items] == ["small"]

@@ -14,10 +14,12 @@ from orchestrator.api.v1 import (
     CreateRequest,
     Deployment,
     Node,
+    ObjectKey,
     ObjectMeta,
     Pod,
     Scale,
     ScaleSpec,
+    UpdateRequest,
 )
 from orchestrator.client import Client, PatchType
 from tests.integration.server.objects import NAMESPACE, config_map, deployment, node, pod
@@ -106,6 +108,18 @@ async def test_bad_creates(client: Client, obj: Pod | Node | Scale, error: type[
     with pytest.raises(error) as caught:
         await client.create(obj)
     assert message in caught.value.message
+
+
+async def test_an_update_of_a_body_or_under_another_name(client: Client) -> None:
+    with pytest.raises(errors.BadRequest, match="the body of a subresource"):
+        await client.update(Scale(metadata=ObjectMeta(name="web", namespace=NAMESPACE)))
+    key = ObjectKey(resource="configmaps", namespace=NAMESPACE, name="other")
+    request = UpdateRequest(object=wrap(config_map()), key=key)
+    with pytest.raises(errors.BadRequest, match=r"\(default/settings\) does not match .* \(default/other\)"):
+        await client._call(client._resources.Update(request))
+    wrong = UpdateRequest(object=wrap(pod("other")), key=key)
+    with pytest.raises(errors.BadRequest, match="expected an object of kind ConfigMap, got Pod"):
+        await client._call(client._resources.Update(wrong))
 
 
 async def test_an_empty_request_is_refused(client: Client) -> None:
