@@ -39,6 +39,7 @@ def container_mounts(
     environment: Mapping[str, str],
     directory: Path,
     pod_ips: Sequence[str],
+    cluster_domain: str = "cluster.local",
 ) -> list[cri.Mount]:
     """The container's mounts; makes the files behind them.
 
@@ -59,7 +60,7 @@ def container_mounts(
     taken = {mount.container_path for mount in mounts}
     if _HOSTS not in taken:
         file = directory / "etc-hosts"
-        _write(file, hosts_file(pod, pod_ips, _node_hosts(pod)))
+        _write(file, hosts_file(pod, pod_ips, _node_hosts(pod), cluster_domain))
         mounts.append(cri.Mount(container_path=_HOSTS, host_path=str(file)))
     message_path = container.termination_message_path
     if message_path and message_path not in taken:
@@ -78,7 +79,7 @@ def termination_message_file(directory: Path, container_name: str, attempt: int)
     return directory / "containers" / container_name / f"{attempt}.message"
 
 
-def hosts_file(pod: Pod, pod_ips: Sequence[str], node_hosts: str) -> str:
+def hosts_file(pod: Pod, pod_ips: Sequence[str], node_hosts: str, cluster_domain: str) -> str:
     """The content of /etc/hosts. In the node's network it is the node's own file; hostAliases are added in any case."""
     if pod.spec.host_network:
         lines = [node_hosts.rstrip("\n")] if node_hosts else []
@@ -93,7 +94,7 @@ def hosts_file(pod: Pod, pod_ips: Sequence[str], node_hosts: str) -> str:
         own = hostname(pod)
         names = [own]
         if pod.spec.subdomain:
-            names.insert(0, f"{own}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.cluster.local")
+            names.insert(0, f"{own}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{cluster_domain}")
         lines += [f"{address}\t" + "\t".join(names) for address in pod_ips]
     lines += [f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases]
     return "\n".join(lines) + "\n"

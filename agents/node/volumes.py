@@ -49,11 +49,17 @@ class Volumes:
             return ()
         return sorted(path.name for path in self._pods.iterdir() if path.is_dir())
 
+    def _make_private(self) -> None:
+        """Other users of the machine have no business with what pods keep; containers come in by their mounts."""
+        self._pods.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._pods.chmod(0o700)
+
     async def prepare(
         self, pod: Pod, *, pod_ips: Sequence[str], host_ips: Sequence[str], allocatable: Mapping[str, str]
     ) -> dict[str, Path]:
         """Makes all volumes ready; returns where they are, by name. Raises ConfigError (reason FailedMount)."""
         facts = Facts(pod_ips, host_ips, allocatable)
+        await asyncio.to_thread(self._make_private)
         found = await self._fetch(pod)
         places: dict[str, Path] = {}
         for volume in pod.spec.volumes:

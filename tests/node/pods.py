@@ -41,7 +41,7 @@ class Objects:
         return ()
 
 
-def make_pod(name: str = "web", **containers: Sequence[str]) -> Pod:
+def make_pod(name: str = "web", /, **containers: Sequence[str]) -> Pod:
     """A pod of busybox containers: `make_pod(main=["sleep", "60"])`."""
     pod = Pod()
     pod.metadata.name = name
