@@ -16,7 +16,7 @@ from orchestrator.api.timestamps import to_datetime, to_timestamp
 from orchestrator.api.v1 import Lease, Node, NodeCondition, Pod, Taint, Toleration
 from orchestrator.clock import Clock
 from orchestrator.controllers.informers import Informers
-from orchestrator.controllers.pods import FINISHED, condition
+from orchestrator.controllers.pods import FINISHED, condition, node_of
 from orchestrator.controllers.silence import Silence
 from orchestrator.runtime import Deletion, EventRecord, Plan
 from orchestrator.runtime.reconciler import AnyInformer
@@ -193,7 +193,7 @@ class NodeLifecycleController:
         self._nodes = informers.of(Node)
         self._leases = informers.of(Lease)
         self._pods = informers.of(Pod)
-        self._pods.add_index("node", lambda pod: [pod.spec.node_name] if pod.spec.node_name else [])
+        self._pods.add_index("node", node_of)
         self._silence = Silence(clock)
 
     def informers(self) -> Sequence[AnyInformer]:

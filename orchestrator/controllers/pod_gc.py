@@ -10,6 +10,7 @@ from orchestrator.api.kinds import KubeObject
 from orchestrator.api.v1 import Node, Pod
 from orchestrator.clock import Clock
 from orchestrator.controllers.informers import Informers
+from orchestrator.controllers.pods import node_of
 from orchestrator.controllers.silence import Silence
 from orchestrator.runtime import Deletion, Plan
 from orchestrator.runtime.reconciler import AnyInformer
@@ -40,7 +41,7 @@ class PodGarbageCollector:
     def __init__(self, informers: Informers, clock: Clock) -> None:
         self._nodes = informers.of(Node)
         self._pods = informers.of(Pod)
-        self._pods.add_index("node", lambda pod: [pod.spec.node_name] if pod.spec.node_name else [])
+        self._pods.add_index("node", node_of)
         self._silence = Silence(clock)
 
     def informers(self) -> Sequence[AnyInformer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.api.timestamps import to_datetime
@@ -40,3 +41,8 @@ def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:
         return is_ready(pod)
     moment = available_at(pod, min_ready_seconds)
     return moment is not None and moment <= now
+
+
+def node_of(pod: Pod) -> Sequence[str]:
+    """The index function that files pods under the node they are bound to."""
+    return [pod.spec.node_name] if pod.spec.node_name else []
