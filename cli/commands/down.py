@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from agents.cri.leftovers import clean_up
+from agents.mounting import unmount_below
 from agents.network.configuration import TABLE as NETWORK_TABLE
 from agents.nftables import Nftables, remove_table
 from agents.proxy.ruleset import TABLE as PROXY_TABLE
@@ -30,10 +33,11 @@ def down(root: Path, purge: bool) -> None:
         raise Failure("\n".join(found))
     paths = Paths(root)
     progress = Progress()
-    with progress.step("daemons"):
+    with progress.step("daemons and pods"):
         stop_supervisor(paths)
-    with progress.step("pods"):
-        remove_pods(paths)
+    with progress.step("what they left"):
+        asyncio.run(clean_up(paths))
+        unmount_below(paths.node)
     with progress.step("network"):
         Nftables().run(remove_table(PROXY_TABLE) + remove_table(NETWORK_TABLE))
     if purge:

@@ -101,7 +101,8 @@ def programs(settings: Settings) -> Iterator[supervisor.Program]:
         from agents.cri.containerd import ContainerdProcess, Machine
 
         containerd = ContainerdProcess(settings.paths, Machine.detect(machine.cni_directory()))
-        yield supervisor.Program("containerd", containerd.prepare())
+        stop = [sys.executable, "-m", "cli.stop_pods", str(settings.paths.containerd_socket)]
+        yield supervisor.Program("containerd", containerd.prepare(), before_stop=stop)
     for names in PROCESSES:
         arguments = [
             f"--root={settings.paths.root}",
