@@ -296,6 +296,13 @@ class Registry:
 
 def patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -> tuple[KubeObject, Sequence[str]]:
     """`shown` with a patch applied, and warnings. Raises BadRequest, Invalid."""
+    try:
+        return _patched(shown, patch_type, body)
+    except RecursionError as error:
+        raise errors.BadRequest("the patch is nested too deeply") from error
+
+
+def _patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -> tuple[KubeObject, Sequence[str]]:
     document = to_json(shown)
     match patch_type:
         case PatchType.JSON:
@@ -368,7 +375,7 @@ def _terminating(key: Key) -> errors.Forbidden:
 def _parse_patch(patch: bytes) -> object:
     try:
         body: object = json.loads(patch)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.BadRequest(f"the patch is not valid JSON: {error}") from error
     return body
 

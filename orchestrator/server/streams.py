@@ -6,6 +6,7 @@ connection to it is made with the server's own certificate and accepts only a ce
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -181,6 +182,12 @@ async def _relay(
             await context.write(message)
     except grpc.aio.AioRpcError as error:
         raise _from_node(error, address) from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Not the caller has gone but the connection to the node was closed under the call.
+        raise errors.ServiceUnavailable("the server is shutting down", retry_after=1) from error
     finally:
         call.cancel()
 

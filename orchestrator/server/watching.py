@@ -33,6 +33,7 @@ from orchestrator.store import Compacted, Event, Store, StoreError, WatcherTooSl
 log = logging.getLogger("watch")
 
 MAX_BACKLOG = 10_000
+MAX_BACKLOG_BYTES = 64 << 20
 BOOKMARK_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 NODE_NAME_FIELD = "spec.nodeName"
@@ -121,6 +122,7 @@ class Subscription:
         self.after = after
         self.bookmarks = bookmarks
         self._queue: deque[bytes] = deque()
+        self._bytes = 0
         self._wake = asyncio.Event()
         self._ended: errors.ApiError | None = None
 
@@ -136,10 +138,11 @@ class Subscription:
         """Queue a serialized WatchEvent. After the end nothing is taken any more: there would be a gap before it."""
         if self._ended is not None:
             return
-        if len(self._queue) >= MAX_BACKLOG:
+        if len(self._queue) >= MAX_BACKLOG or self._bytes > MAX_BACKLOG_BYTES:
             self.end(errors.ServiceUnavailable("the watch fell too far behind and was ended: resume it", retry_after=1))
             return
         self._queue.append(encoded)
+        self._bytes += len(encoded)
         self._wake.set()
 
     def end(self, error: errors.ApiError) -> None:
@@ -151,7 +154,9 @@ class Subscription:
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         while True:
             while self._queue:
-                yield self._queue.popleft()
+                encoded = self._queue.popleft()
+                self._bytes -= len(encoded)
+                yield encoded
             if self._ended is not None:
                 raise self._ended
             self._wake.clear()

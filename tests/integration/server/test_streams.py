@@ -101,6 +101,16 @@ async def test_a_reader_who_leaves_ends_the_stream_at_the_node(client: Client, a
     await asyncio.wait_for(agent.ended.wait(), 20)
 
 
+async def test_a_stopping_server_ends_streams_at_once(api: RunningServer, client: Client, agent: FakeNode) -> None:
+    stream = client.logs("web", NAMESPACE, follow=True)
+    await anext(stream)
+    stopping = asyncio.create_task(api.stop())
+    with pytest.raises(errors.ServiceUnavailable):
+        await asyncio.wait_for(anext(stream), 4)
+    await asyncio.wait_for(stopping, 4)
+    await asyncio.wait_for(agent.ended.wait(), 20)
+
+
 async def test_exec_goes_both_ways(client: Client, agent: FakeNode) -> None:
     async with client.exec("web", NAMESPACE, ["sh", "-c", "cat"], stdin=True) as session:
         received: list[tuple[Channel, bytes]] = []

@@ -16,6 +16,7 @@ from orchestrator.api.v1 import (
     Node,
     ObjectKey,
     ObjectMeta,
+    PatchRequest,
     Pod,
     Scale,
     ScaleSpec,
@@ -381,6 +382,14 @@ async def test_bad_patches(
     with pytest.raises(error) as caught:
         await client.patch(ConfigMap, "settings", patch, namespace=NAMESPACE, type=patch_type)
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize("patch", [b"{", b"\xff", b"[" * 100_000, b'{"data":' * 900 + b"{}" + b"}" * 900])
+async def test_patches_that_are_no_json(client: Client, patch: bytes) -> None:
+    await client.create(config_map())
+    key = ObjectKey(resource="configmaps", namespace=NAMESPACE, name="settings")
+    with pytest.raises(errors.BadRequest):
+        await client._call(client._resources.Patch(PatchRequest(key=key, patch=patch)))
 
 
 async def test_warnings_name_what_has_no_effect(client: Client) -> None:

@@ -129,6 +129,20 @@ async def test_a_full_backlog_ends_the_watch_after_what_it_holds(monkeypatch: py
     assert received == [b"\0", b"\1", b"\2"], "nothing from behind the gap"
 
 
+async def test_a_backlog_of_large_events_is_bounded_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MAX_BACKLOG_BYTES", 100)
+    subscription = Subscription(SELECTIONS[0], after=0, bookmarks=True)
+    reader = aiter(subscription)
+    for _ in range(20):
+        subscription.put(b"x" * 60)
+        assert await anext(reader) == b"x" * 60, "what has been read does not count"
+    for _ in range(3):
+        subscription.put(b"x" * 60)
+    assert [await anext(reader), await anext(reader)] == [b"x" * 60] * 2
+    with pytest.raises(errors.ServiceUnavailable):
+        await anext(reader)
+
+
 async def test_what_the_watcher_knows_is_not_repeated() -> None:
     subscription = Subscription(SELECTIONS[0], after=3, bookmarks=True)
     for change in changes([("a", ("web", "")), ("b", ("web", "")), ("c", ("web", ""))]):
