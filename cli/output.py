@@ -73,10 +73,10 @@ def show_document(document: Json, shape: Format) -> str:
         case "json":
             return json.dumps(document, indent=4, ensure_ascii=False) + "\n"
         case "yaml":
-            import yaml
+            from orchestrator.api.manifest import to_yaml
 
-            dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-            return str(yaml.dump(document, Dumper=dumper, sort_keys=True, allow_unicode=True, default_flow_style=False))
+            assert isinstance(document, dict)
+            return to_yaml(document)
         case "jsonpath":
             return render(shape.argument, document)
         case "custom-columns":

@@ -35,9 +35,10 @@ class World:
             _run(["ip", "netns", "add", self.name])
             for command in (
                 "ip link set lo up",
-                "ip link add uplink type dummy",
+                "ip link add uplink type veth peer name beyond",
                 f"ip address add {NODE_ADDRESS}/24 dev uplink",
                 "ip link set uplink up",
+                "ip link set beyond up",
                 "ip route add default dev uplink",
             ):
                 _run(self.command(*command.split()))
