@@ -147,32 +147,12 @@ class CriClient:
         request = cri.ReopenContainerLogRequest(container_id=container_id)
         await _call(self._runtime.ReopenContainerLog, request, _LOOK)
 
-    # Commands and streams
+    # Commands
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_seconds: int) -> cri.ExecSyncResponse:
         """Runs a command to its end; the runtime kills it after the timeout, which is a CriTimeoutError."""
         request = cri.ExecSyncRequest(container_id=container_id, cmd=command, timeout=timeout_seconds)
         return await _call(self._runtime.ExecSync, request, timeout_seconds + _LOOK)
-
-    async def exec_url(
-        self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool
-    ) -> str:
-        """Where the streams of a new command are; it starts when someone connects."""
-        request = cri.ExecRequest(
-            container_id=container_id, cmd=command, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty
-        )
-        return (await _call(self._runtime.Exec, request, _LOOK)).url
-
-    async def attach_url(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
-        """Where the streams of the container's first process are."""
-        request = cri.AttachRequest(
-            container_id=container_id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty
-        )
-        return (await _call(self._runtime.Attach, request, _LOOK)).url
-
-    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
-        request = cri.PortForwardRequest(pod_sandbox_id=sandbox_id, port=ports)
-        return (await _call(self._runtime.PortForward, request, _LOOK)).url
 
     # Usage
 

@@ -1,8 +1,8 @@
 """Logs and exec, as the API server asks for them: the node's PodStreams service.
 
 It listens on the machine's addresses with mutual TLS and answers the API server alone, which has already decided who
-may do this. Logs come from the runtime's files, commands run as further processes of a container. When a client goes
-away its command is ended.
+may do this. Logs come from the runtime's files, which are kept from growing without bound here too; commands run as
+further processes of a container. When a client goes away its command is ended.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from agents.cri.processes import Process, Processes, Stream
 from agents.node.containers import ContainerFinder, Endings, PodLookup
 from agents.node.inotify import Inotify
 from agents.node.log_format import nanoseconds_of
+from agents.node.log_rotation import LogRotation
 from agents.node.logs import LogOptions, follow_log, read_log
 from orchestrator.api import errors
 from orchestrator.api.errors import ApiError
@@ -56,6 +57,7 @@ class Streams(PodStreamsServicer):
         self._listen = listen
         self._finder = ContainerFinder(paths, runtime, pods)
         self._endings = Endings(runtime, clock)
+        self._rotation = LogRotation(paths.pod_logs, runtime, clock)
         self._processes = Processes(runtime.channel, paths.run / "exec")
         self._inotify: Inotify | None = None
         # The port it listens on, once it does.
@@ -73,7 +75,9 @@ class Streams(PodStreamsServicer):
             await server.start()
             log.info("serving logs and exec", extra=fields(listen=self._listen, port=self.port))
             ready()
-            await self._endings.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._endings.run())
+                group.create_task(self._rotation.run())
         finally:
             await server.stop(_STOP_GRACE)
             inotify.close()

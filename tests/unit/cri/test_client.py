@@ -62,19 +62,6 @@ async def test_an_image_that_is_not_here_is_none(runtime: FakeRuntime) -> None:
         assert await client.image_status("a") == cri.Image(id="sha256:1")
 
 
-async def test_a_terminal_has_no_error_stream(runtime: FakeRuntime) -> None:
-    asked: list[cri.ExecRequest] = []
-
-    def answer(raw: bytes) -> cri.ExecResponse:
-        asked.append(cri.ExecRequest.FromString(raw))
-        return cri.ExecResponse(url="http://x")
-
-    runtime.answers["Exec"] = answer
-    async with CriClient(runtime.socket) as client:
-        await client.exec_url("x", ["sh"], tty=True, stdin=True, stdout=True, stderr=True)
-    assert (asked[0].tty, asked[0].stderr) == (True, False)
-
-
 def envelope(topic: str, event: task.TaskStart | task.TaskExit | task.TaskOOM) -> events.Envelope:
     made = events.Envelope(topic=topic)
     made.event.type_url = event.DESCRIPTOR.full_name
