@@ -33,6 +33,8 @@ _WRAPPING = re.compile(r"^[A-Z]+: (ipv[46]:\S+: )?")
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
+    # While a ping of its own (to measure bandwidth) is unanswered, gRPC sends no other, and gives that one a minute.
+    ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
     # A watch may be silent for long: without this, pings would stop after two.
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -57,8 +59,11 @@ def open_channel(connection: Connection) -> grpc.aio.Channel:
 
 async def wait_connected(channel: grpc.aio.Channel) -> None:
     """Return when the channel has a connection, however long that takes. gRPC retries with backoff and jitter."""
-    while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
-        await channel.wait_for_state_change(state)
+    try:
+        while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+            await channel.wait_for_state_change(state)
+    except grpc.aio.UsageError as error:
+        raise errors.ServiceUnavailable("the connection was closed on this side") from error
 
 
 def api_error(error: grpc.aio.AioRpcError, address: str) -> errors.ApiError:

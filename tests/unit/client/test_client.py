@@ -166,6 +166,8 @@ async def test_closing_ends_calls_without_pretending_a_cancellation() -> None:
         await client.close()
         with pytest.raises(errors.ServiceUnavailable, match="closed"):
             await call
+        with pytest.raises(errors.ServiceUnavailable, match="closed"):
+            await client.connected()
 
 
 async def test_a_cancelled_task_is_cancelled() -> None:
