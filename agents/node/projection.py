@@ -83,8 +83,7 @@ def volume_files(pod: Pod, volume: Volume, found: References, facts: Facts) -> d
             files |= _of_secret(found, chosen.name, chosen.items, chosen.optional, mode)
         elif source.HasField("downward_api"):
             files |= _of_pod(pod, source.downward_api.items, facts, mode)
-        else:
-            raise ConfigError(f'volume "{volume.name}": this kind of projection is not supported', "FailedMount")
+        # Tokens and certificates are accepted and have no effect, as their user was told: most pods never look at them.
     return files
 
 
