@@ -27,7 +27,7 @@ class World:
     def __init__(self, name: str) -> None:
         self.name = name
         self.paths = Paths(Path("/var/tmp") / name)
-        self._environment = os.environ | {"KUBECONFIG": str(self.paths.kubeconfig("admin"))}
+        self.environment = os.environ | {"KUBECONFIG": str(self.paths.kubeconfig("admin"))}
 
     def __enter__(self) -> Self:
         try:
@@ -66,7 +66,7 @@ class World:
         return subprocess.Popen(self.python(module, *arguments), stdout=subprocess.PIPE, text=True)
 
     def output(self, module: str, *arguments: str) -> str:
-        return _run(self.python(module, *arguments), self._environment)
+        return _run(self.python(module, *arguments), self.environment)
 
     def navctl(self, *arguments: str) -> str:
         """What navctl prints. Raises DemoError with its message when it fails."""

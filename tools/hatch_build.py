@@ -6,7 +6,7 @@ hold the same generated modules. The work itself is in `compile_proto.py`, which
 
 from __future__ import annotations
 
-import sys
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,4 @@ class ProtoBuildHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
-        sys.path.insert(0, str(root / "tools"))
-        try:
-            from compile_proto import compile_protos
-        finally:
-            sys.path.pop(0)
-        compile_protos(root)
+        runpy.run_path(str(root / "tools" / "compile_proto.py"))["compile_protos"](root)
