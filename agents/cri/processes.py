@@ -175,6 +175,10 @@ class Processes:
         self._tasks = TasksStub(channel)
         self._directory = directory
 
+    def sweep(self) -> None:
+        """Removes pipes that a killed predecessor has left. Call it before the first start."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
     @asynccontextmanager
     async def start(
         self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool

@@ -65,6 +65,7 @@ class Streams(PodStreamsServicer):
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serves until cancelled."""
+        await asyncio.to_thread(self._processes.sweep)
         inotify = Inotify()
         self._inotify = inotify
         # The API server pings every 20 s, also while a followed log is silent: without this it would be cut off for it.

@@ -60,6 +60,8 @@ class Node:
 async def node(runtime_lab: RuntimeLab, cri: CriClient) -> AsyncIterator[Node]:
     ensure_pki(runtime_lab.paths, node_name="n1", addresses=["127.0.0.1"])
     known: dict[str, Pod] = {}
+    left_by_a_killed_agent = runtime_lab.paths.run / "exec" / "exec-old"
+    left_by_a_killed_agent.mkdir(parents=True)
     streams = Streams(runtime_lab.paths, cri, lambda _, name: known.get(name), SystemClock(), listen="127.0.0.1:0")
     serving = asyncio.Event()
     running = asyncio.ensure_future(streams.run(serving.set))
