@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,19 @@ from typing import Any
 import pytest
 
 from agents.cri import containerd
-from agents.cri.containerd import ContainerdError, ContainerdProcess, Machine, cgroup_parent, configuration, wait_ready
+from agents.cri.client import CriClient
+from agents.cri.containerd import (
+    ContainerdError,
+    ContainerdProcess,
+    Machine,
+    cgroup_parent,
+    configuration,
+    uses_systemd_cgroups,
+    wait_ready,
+)
+from agents.cri.v1 import runtime_pb2 as cri
 from orchestrator.paths import Paths
+from tests.unit.cri.fake_runtime import FakeRuntime
 
 PATHS = Paths(Path('/srv/a "quoted" place'))
 
@@ -82,3 +94,21 @@ async def test_a_containerd_that_ends_at_once_is_reported_with_its_last_words(
 async def test_waiting_for_a_runtime_that_never_comes_ends(tmp_path: Path) -> None:
     with pytest.raises(ContainerdError, match=r"is not ready after 0\.1 s: nothing listens"):
         await wait_ready(tmp_path / "absent.sock", 0.1)
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+async def test_a_runtime_of_others_tells_who_makes_the_cgroups(tmp_path: Path, systemd: bool) -> None:
+    runc = {"options": {"SystemdCgroup": systemd}}
+    told = json.dumps({"containerd": {"defaultRuntimeName": "runc", "runtimes": {"runc": runc, "other": {}}}})
+    runtime = FakeRuntime(tmp_path / "runtime.sock")
+    runtime.answers["Status"] = lambda _: cri.StatusResponse(info={"config": told})
+    await runtime.start()
+    try:
+        async with CriClient(runtime.socket) as client:
+            assert await uses_systemd_cgroups(client) is systemd
+            # One that doesn't tell: what such machines usually do.
+            runtime.answers["Status"] = lambda _: cri.StatusResponse()
+            expected = Machine.detect(Path("/")).systemd_cgroups
+            assert await uses_systemd_cgroups(client) is expected
+    finally:
+        await runtime.stop()
