@@ -11,6 +11,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from agents.node.notes import Health
 from orchestrator.api.v1 import Container, Probe
 
 
@@ -59,28 +60,23 @@ class ProbeState:
         return state
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What is known about one running container."""
-
-    started: bool = True
-    ready: bool = True
-    # The probe whose failure ends the container, if one has failed.
-    failed: ProbeKind | None = None
-
-
-def health(results: Mapping[ProbeKind, Result]) -> Health:
+def health(results: Mapping[ProbeKind, Result], probes: Mapping[ProbeKind, Probe]) -> Health:
     """What the results of the probes that a container has come to; without probes it is well as soon as it runs."""
     startup = results.get(ProbeKind.STARTUP, Result.SUCCESS)
     readiness = results.get(ProbeKind.READINESS, Result.SUCCESS)
     liveness = results.get(ProbeKind.LIVENESS, Result.SUCCESS)
     started = startup is Result.SUCCESS
+    ready = started and readiness is Result.SUCCESS
     failed = None
     if startup is Result.FAILURE:
         failed = ProbeKind.STARTUP
     elif started and liveness is Result.FAILURE:
         failed = ProbeKind.LIVENESS
-    return Health(started=started, ready=started and readiness is Result.SUCCESS, failed=failed)
+    if failed is None:
+        return Health(started=started, ready=ready)
+    probe = probes[failed]
+    grace = probe.termination_grace_period_seconds if probe.HasField("termination_grace_period_seconds") else None
+    return Health(started=started, ready=ready, fault=f"failed {failed.value.lower()} probe", grace=grace)
 
 
 def probes_of(container: Container) -> dict[ProbeKind, Probe]:
@@ -111,11 +107,11 @@ class ContainerProbes:
 
     @property
     def health(self) -> Health:
-        return health({kind: state.result for kind, state in self.states.items()})
+        return health({kind: state.result for kind, state in self.states.items()}, self.probes)
 
     def due(self, kind: ProbeKind) -> bool:
         """The startup probe is made until it has succeeded, the others from then on."""
-        started = self.health.started
+        started = bool(self.health.started)
         return not started if kind is ProbeKind.STARTUP else started
 
     def observe(self, kind: ProbeKind, succeeded: bool) -> bool:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from agents.cri.client import CriClient
+from agents.node.notes import Health
 from agents.node.probe_handlers import Outcome, ProbeSkippedError, Target, attempt
-from agents.node.probe_state import ContainerProbes, Health, ProbeKind
+from agents.node.probe_state import ContainerProbes, ProbeKind
 from orchestrator.clock import Clock
 from orchestrator.logs import fields
 

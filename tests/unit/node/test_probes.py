@@ -7,7 +7,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import grpc
@@ -19,13 +19,15 @@ from hypothesis import strategies as st
 from agents.cri.client import CriClient
 from agents.cri.errors import CriError, CriNotFoundError, CriTimeoutError, CriUnavailableError
 from agents.cri.v1 import runtime_pb2 as cri
+from agents.node.notes import Health
 from agents.node.probe_handlers import Outcome, ProbeSkippedError, Target, attempt
-from agents.node.probe_state import ContainerProbes, Health, ProbeKind, ProbeState, Result, health
+from agents.node.probe_state import ContainerProbes, ProbeKind, ProbeState, Result, health
 from agents.node.probes import PodProbes
 from orchestrator.api.v1 import Container, ExecAction, HTTPGetAction, HTTPHeader, Probe
 from orchestrator.clock import FakeClock
 
 STARTUP, READINESS, LIVENESS = ProbeKind.STARTUP, ProbeKind.READINESS, ProbeKind.LIVENESS
+WELL = Health(started=True, ready=True)
 
 
 def exec_probe(**settings: int) -> Probe:
@@ -81,25 +83,26 @@ def test_a_result_changes_only_after_a_full_run(outcomes: str, successes: int, f
 @pytest.mark.parametrize(
     ("case", "given_results", "expected"),
     [
-        ("no probes", {}, Health()),
+        ("no probes", {}, WELL),
         ("startup pending holds readiness back", {STARTUP: Result.UNKNOWN}, Health(started=False, ready=False)),
         (
             "startup failed",
             {STARTUP: Result.FAILURE, LIVENESS: Result.SUCCESS},
-            Health(started=False, ready=False, failed=STARTUP),
+            Health(started=False, ready=False, fault="failed startup probe", grace=7),
         ),
-        ("liveness failed", {LIVENESS: Result.FAILURE}, Health(failed=LIVENESS)),
+        ("liveness failed", {LIVENESS: Result.FAILURE}, replace(WELL, fault="failed liveness probe", grace=7)),
         (
             "liveness does not count before the start",
             {STARTUP: Result.UNKNOWN, LIVENESS: Result.FAILURE},
             Health(started=False, ready=False),
         ),
-        ("not ready", {READINESS: Result.FAILURE}, Health(ready=False)),
-        ("all well", dict.fromkeys(ProbeKind, Result.SUCCESS), Health()),
+        ("not ready", {READINESS: Result.FAILURE}, replace(WELL, ready=False)),
+        ("all well", dict.fromkeys(ProbeKind, Result.SUCCESS), WELL),
     ],
 )
 def test_health(case: str, given_results: dict[ProbeKind, Result], expected: Health) -> None:
-    assert health(given_results) == expected, case
+    probes = dict.fromkeys(ProbeKind, Probe(termination_grace_period_seconds=7))
+    assert health(given_results, probes) == expected, case
 
 
 def test_only_the_startup_probe_is_due_before_the_start() -> None:
@@ -167,7 +170,7 @@ async def test_a_probe_waits_its_delay_and_keeps_its_period() -> None:
     async with probing(runtime, container) as (_, seen, _):
         await runtime.clock.run(12)
         assert runtime.times("ready") == [5, 8, 11]
-        assert seen == [Health()]
+        assert seen == [WELL]
 
 
 async def test_readiness_begins_the_moment_startup_succeeds() -> None:
@@ -186,7 +189,7 @@ async def test_readiness_begins_the_moment_startup_succeeds() -> None:
         await runtime.clock.run(20)
         assert runtime.times("up") == [0, 2, 4]
         assert runtime.times("ready") == runtime.times("alive") == [4, 14]
-        assert seen == [Health(started=True, ready=False), Health()]
+        assert seen == [Health(started=True, ready=False), WELL]
         assert failures == ["Startup: not well"] * 2
 
 
@@ -198,14 +201,14 @@ async def test_liveness_fails_after_its_threshold_and_is_told_once() -> None:
         _,
     ):
         await runtime.clock.run(10)
-        assert seen == [Health(failed=LIVENESS)]
+        assert seen == [replace(WELL, fault="failed liveness probe")]
 
 
 async def test_what_ran_before_the_agent_keeps_its_health_and_is_probed_at_a_random_moment() -> None:
     runtime = ScriptedRuntime()
     container = Container(name="main", startup_probe=named("up"), readiness_probe=named("ready"))
     async with probing(runtime, container, adopted=True, started=True, ready=True) as (probes, seen, _):
-        assert probes.health()["id"] == Health()
+        assert probes.health()["id"] == WELL
         await runtime.clock.run(30)
         assert runtime.times("up") == []
         first, *_ = runtime.times("ready")
@@ -236,7 +239,7 @@ async def test_a_runtime_that_is_away_is_no_failure() -> None:
     ):
         await runtime.clock.run(30)
         assert len(runtime.times("alive")) == 4
-        assert probes.health()["id"] == Health()
+        assert probes.health()["id"] == WELL
         assert failures == []
 
 
