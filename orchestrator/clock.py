@@ -91,7 +91,10 @@ class FakeClock:
                 waiter.set_result(None)
 
     async def run(self, seconds: float, *, turns: int = 50) -> None:
-        """Go ahead by that much, stopping at each deadline for `turns` turns of the event loop."""
+        """Go ahead by that much, stopping at each deadline for `turns` turns of the event loop.
+
+        With too few turns time flies past tasks that are still at work, as on a machine that is starved.
+        """
         end = self._elapsed + seconds
         await self.settle(turns)
         while (due := self._next_deadline()) is not None and due <= end:

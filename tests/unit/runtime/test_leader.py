@@ -290,13 +290,13 @@ async def play(script: list[tuple[str, int]]) -> None:
                     world.candidates[argument].line.restore()
                 case "restart":
                     stopping = asyncio.ensure_future(world.candidates[argument].stop())
-                    await world.clock.run(3, turns=8)
+                    await world.clock.run(3)
                     await stopping
                     world.candidates[argument].start()
                 case _:
-                    await world.clock.run(argument, turns=8)
+                    await world.clock.run(argument)
             assert all(each.task is not None and not each.task.done() for each in world.candidates)
         for candidate in world.candidates:
             candidate.line.restore()
-        await world.clock.run(60, turns=8)
+        await world.clock.run(60)
         assert len(world.working) == 1
