@@ -1,181 +1,187 @@
-"""The status of a pod, as the API shows it: phase, conditions, addresses, containers. Pure.
+"""A pod's status, from what the runtime has and what the agent knows. Pure.
 
-It is computed from what the runtime has and what the agent knows, never from an earlier computation; only what belongs
-to others (foreign conditions) and what must not flicker (times of transitions, the start time, readiness over a
-restart of the agent) is taken from the status that is there. The same inputs give the same status, so writing it can
-be skipped when nothing has changed.
+The phase sums up the containers, the conditions tell how far the pod has come and whether it can serve. Nothing is
+remembered between two calls but what the API itself holds: when a condition last changed, when the pod was begun, which
+conditions others have set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from agents.node.container_status import container_status, seconds
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from agents.node.container_status import ERROR_SHOWN, container_status
 from agents.node.notes import Notes, Verdict
 from agents.node.outcome import FAILED, SUCCEEDED, is_deleted, verdict
 from agents.node.restarts import is_sidecar
 from agents.node.runtime_state import PodRuntime
 from orchestrator.api.qos import qos_class
+from orchestrator.api.timestamps import to_timestamp
 from orchestrator.api.v1 import ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus
 
-_OWN = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+PENDING = "Pending"
+RUNNING = "Running"
+_OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
-def pod_status(
-    pod: Pod, runtime: PodRuntime, notes: Notes, now: datetime, *, host_ips: Sequence[str] = ()
-) -> PodStatus:
-    """`host_ips`: the node's addresses, the first one first."""
-    old = pod.status
+def pod_status(pod: Pod, runtime: PodRuntime, notes: Notes, now: datetime, *, host_ips: Sequence[str]) -> PodStatus:
+    """The whole status as it should be in the API now."""
     end = verdict(pod, runtime, notes, now)
-    over = end is not None or is_deleted(pod)
+    # What has begun to run is to end first; until then the pod takes its place on the node.
+    over = end is not None and not runtime.running and not notes.starting
     inits = [
-        container_status(
-            pod, container, runtime, notes, now, initialized=False, over=over, old=_find(old, container.name)
-        )
+        container_status(pod, container, runtime, notes, now, over=end is not None)
         for container in pod.spec.init_containers
     ]
-    missing = _not_initialized(pod, inits, runtime)
     mains = [
-        container_status(
-            pod, container, runtime, notes, now, initialized=not missing, over=over, old=_find(old, container.name)
-        )
-        for container in pod.spec.containers
+        container_status(pod, container, runtime, notes, now, over=end is not None) for container in pod.spec.containers
     ]
     status = PodStatus(
         observed_generation=pod.metadata.generation,
         init_container_statuses=inits,
         container_statuses=mains,
-        qos_class=old.qos_class or qos_class(pod.spec),
-        nominated_node_name=old.nominated_node_name,
-        start_time=old.start_time if old.HasField("start_time") else seconds(now),
+        qos_class=pod.status.qos_class or qos_class(pod.spec),
+        nominated_node_name=pod.status.nominated_node_name,
     )
-    busy_ending = bool(runtime.running) and old.phase not in (SUCCEEDED, FAILED)
-    if end is not None and not busy_ending:
-        status.phase, status.reason, status.message = end.phase, end.reason, end.message
-    elif is_deleted(pod) and _all_ended(mains) and not runtime.running:
-        status.phase = FAILED if any(each.state.terminated.exit_code for each in mains) else SUCCEEDED
+    status.start_time.CopyFrom(pod.status.start_time if pod.status.HasField("start_time") else _stamp(now))
+    if end is not None and over:
+        status.phase = end.phase
     else:
-        status.phase = _phase(mains, initialized=not missing)
+        status.phase = _phase(pod, inits, mains, runtime)
+    if end is not None:
+        status.reason, status.message = end.reason, end.message
     _set_addresses(status, pod, runtime, host_ips, over=over)
-    final = Verdict(status.phase) if status.phase in (SUCCEEDED, FAILED) else None
-    _set_conditions(status, pod, runtime, missing, final, now)
+    status.conditions.extend(_conditions(pod, status, runtime, end, now))
+    if over and not any(each.container_id for each in (*inits, *mains)):
+        # Nothing has ever run: the reason is the pod's, and no container waits for anything.
+        status.ClearField("container_statuses")
+        status.ClearField("init_container_statuses")
     return status
 
 
-def _find(status: PodStatus, name: str) -> ContainerStatus | None:
-    for each in (*status.container_statuses, *status.init_container_statuses):
-        if each.name == name:
-            return each
-    return None
+def status_due(notes: Notes, now: datetime) -> datetime | None:
+    """When the status next changes by time alone."""
+    moments = [failure.at + ERROR_SHOWN for failure in notes.failures.values()]
+    return min((moment for moment in moments if moment > now), default=None)
 
 
-def _not_initialized(pod: Pod, inits: Sequence[ContainerStatus], runtime: PodRuntime) -> list[str]:
-    """The init containers that the others still wait for."""
+def _phase(pod: Pod, inits: Sequence[ContainerStatus], mains: Sequence[ContainerStatus], runtime: PodRuntime) -> str:
+    """The phase of a pod that is to run, or to be deleted."""
+    ended = [status for status in mains if status.state.HasField("terminated")]
+    if is_deleted(pod) and not runtime.running and ended and len(ended) == len(mains):
+        return FAILED if any(status.state.terminated.exit_code for status in ended) else SUCCEEDED
+    if not all(_has_run(status) for status in mains):
+        return PENDING
+    # In a new sandbox everything begins again.
+    return PENDING if _incomplete(pod, inits, runtime) else RUNNING
+
+
+def _has_run(status: ContainerStatus) -> bool:
+    return not status.state.HasField("waiting") or status.last_state.HasField("terminated")
+
+
+def _incomplete(pod: Pod, inits: Sequence[ContainerStatus], runtime: PodRuntime) -> list[str]:
+    """The init containers that are still to do their part."""
     if any(runtime.current(container.name) is not None for container in pod.spec.containers):
+        # Whatever they show, it was done before these could begin.
         return []
-    missing = []
-    for container, status in zip(pod.spec.init_containers, inits, strict=True):
-        done = status.started if is_sidecar(container) else status.ready
-        if not done:
-            missing.append(container.name)
-    return missing
-
-
-def _all_ended(statuses: Sequence[ContainerStatus]) -> bool:
-    return all(each.state.HasField("terminated") for each in statuses)
-
-
-def _phase(mains: Sequence[ContainerStatus], *, initialized: bool) -> str:
-    begun = all(
-        each.state.HasField("running") or each.state.HasField("terminated") or each.last_state.HasField("terminated")
-        for each in mains
-    )
-    return "Running" if initialized and begun else "Pending"
+    return [
+        status.name
+        for container, status in zip(pod.spec.init_containers, inits, strict=True)
+        if not (status.started if is_sidecar(container) else status.ready)
+    ]
 
 
 def _set_addresses(status: PodStatus, pod: Pod, runtime: PodRuntime, host_ips: Sequence[str], *, over: bool) -> None:
     if host_ips:
         status.host_ip = host_ips[0]
         status.host_ips.extend(HostIP(ip=ip) for ip in host_ips)
-    ips: Sequence[str] = runtime.ips
+    ips: Iterable[str] = runtime.ips
     if pod.spec.host_network and runtime.sandbox is not None:
         ips = host_ips
-    elif not ips and over:
+    elif over and not runtime.ips:
+        # What it had, for people who look back.
         ips = [each.ip for each in pod.status.pod_ips]
-    if ips:
-        status.pod_ip = ips[0]
-        status.pod_ips.extend(PodIP(ip=ip) for ip in ips)
+    status.pod_ips.extend(PodIP(ip=ip) for ip in ips)
+    if status.pod_ips:
+        status.pod_ip = status.pod_ips[0].ip
 
 
-def _set_conditions(
-    status: PodStatus, pod: Pod, runtime: PodRuntime, missing: Sequence[str], end: Verdict | None, now: datetime
-) -> None:
-    scheduled = next((each for each in pod.status.conditions if each.type == "PodScheduled"), None)
-    found = [
-        _sandbox_condition(runtime),
-        _initialized(missing, end),
-        _ready(pod, status, end),
-        _containers_ready(status, pod, end),
-        scheduled or PodCondition(type="PodScheduled", status="True"),
+def _conditions(
+    pod: Pod, status: PodStatus, runtime: PodRuntime, end: Verdict | None, now: datetime
+) -> list[PodCondition]:
+    sandbox = runtime.sandbox
+    networked = sandbox is not None and sandbox.ready and bool(status.pod_ips)
+    incomplete = _incomplete(pod, status.init_container_statuses, runtime)
+    unready = _unready(pod, status)
+    containers_ready = _judged("ContainersReady", "containers with unready status", unready, "ContainersNotReady", end)
+    wanted = [
+        PodCondition(type="PodReadyToStartContainers", status=_truth(networked)),
+        _judged("Initialized", "containers with incomplete status", incomplete, "ContainersNotInitialized", end),
+        _ready(pod, containers_ready),
+        containers_ready,
+        PodCondition(type="PodScheduled", status="True"),
     ]
-    before = {each.type: each for each in pod.status.conditions}
-    for condition in found:
-        condition.observed_generation = pod.metadata.generation
-        earlier = before.get(condition.type)
-        if earlier is not None and earlier.status == condition.status:
-            condition.last_transition_time.CopyFrom(earlier.last_transition_time)
-        else:
-            condition.last_transition_time.CopyFrom(seconds(now))
-    status.conditions.extend(found)
-    status.conditions.extend(each for each in pod.status.conditions if each.type not in _OWN)
-
-
-def _condition(kind: str, status: bool, reason: str = "", message: str = "") -> PodCondition:
-    return PodCondition(type=kind, status="True" if status else "False", reason=reason, message=message)
-
-
-def _sandbox_condition(runtime: PodRuntime) -> PodCondition:
-    return _condition("PodReadyToStartContainers", runtime.sandbox is not None and runtime.sandbox.ready)
-
-
-def _initialized(missing: Sequence[str], end: Verdict | None) -> PodCondition:
     if end is not None and end.phase == SUCCEEDED:
-        return _condition("Initialized", True, "PodCompleted")
-    if missing:
-        message = f"containers with incomplete status: [{' '.join(missing)}]"
-        return _condition("Initialized", False, "ContainersNotInitialized", message)
-    return _condition("Initialized", True)
+        wanted[1].CopyFrom(PodCondition(type="Initialized", status="True", reason="PodCompleted"))
+    known = {condition.type: condition for condition in pod.status.conditions}
+    for condition in wanted:
+        condition.observed_generation = pod.metadata.generation
+        before = known.get(condition.type)
+        if before is not None and before.status == condition.status and before.HasField("last_transition_time"):
+            condition.last_transition_time.CopyFrom(before.last_transition_time)
+        else:
+            condition.last_transition_time.CopyFrom(_stamp(now))
+        if before is not None and before.HasField("last_probe_time"):
+            condition.last_probe_time.CopyFrom(before.last_probe_time)
+    # Others' conditions, as of readiness gates, stay as they are.
+    return wanted + [condition for condition in pod.status.conditions if condition.type not in _OURS]
 
 
-def _containers_ready(status: PodStatus, pod: Pod, end: Verdict | None) -> PodCondition:
-    reason, message = _why_unready(status, pod, end)
-    return _condition("ContainersReady", not reason, reason, message)
+def _unready(pod: Pod, status: PodStatus) -> list[str]:
+    sidecars = [
+        each.name
+        for container, each in zip(pod.spec.init_containers, status.init_container_statuses, strict=True)
+        if is_sidecar(container) and not each.ready
+    ]
+    return sidecars + [each.name for each in status.container_statuses if not each.ready]
 
 
-def _ready(pod: Pod, status: PodStatus, end: Verdict | None) -> PodCondition:
-    reason, message = _why_unready(status, pod, end)
-    if not reason:
-        faults = []
-        for gate in pod.spec.readiness_gates:
-            found = next((each for each in pod.status.conditions if each.type == gate.condition_type), None)
-            if found is None:
-                faults.append(f'corresponding condition of pod readiness gate "{gate.condition_type}" does not exist.')
-            elif found.status != "True":
-                faults.append(
-                    f'the status of pod readiness gate "{gate.condition_type}" is not "True", but {found.status}'
-                )
-        if faults:
-            reason, message = "ReadinessGatesNotReady", ", ".join(faults)
-    return _condition("Ready", not reason, reason, message)
-
-
-def _why_unready(status: PodStatus, pod: Pod, end: Verdict | None) -> tuple[str, str]:
+def _judged(kind: str, words: str, names: Sequence[str], reason: str, end: Verdict | None) -> PodCondition:
+    if not names:
+        return PodCondition(type=kind, status="True")
+    if end is not None and end.phase == SUCCEEDED:
+        return PodCondition(type=kind, status="False", reason="PodCompleted")
     if end is not None:
-        return ("PodCompleted", "") if end.phase == SUCCEEDED else ("PodFailed", "")
-    sidecars = {container.name for container in pod.spec.init_containers if is_sidecar(container)}
-    counted = [each for each in status.init_container_statuses if each.name in sidecars]
-    unready = [each.name for each in (*counted, *status.container_statuses) if not each.ready]
-    if unready:
-        return "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
-    return "", ""
+        return PodCondition(type=kind, status="False", reason="PodFailed")
+    return PodCondition(type=kind, status="False", reason=reason, message=f"{words}: [{' '.join(names)}]")
+
+
+def _ready(pod: Pod, containers_ready: PodCondition) -> PodCondition:
+    """The containers are, and every readiness gate is open."""
+    condition = PodCondition(type="Ready", status="True")
+    if containers_ready.status != "True":
+        condition.CopyFrom(containers_ready)
+        condition.type = "Ready"
+        return condition
+    found = {each.type: each.status for each in pod.status.conditions}
+    faults = []
+    for gate in pod.spec.readiness_gates:
+        kind = gate.condition_type
+        if kind not in found:
+            faults.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
+        elif found[kind] != "True":
+            faults.append(f'the status of pod readiness gate "{kind}" is not "True", but {found[kind]}')
+    if faults:
+        condition.status, condition.reason, condition.message = "False", "ReadinessGatesNotReady", ", ".join(faults)
+    return condition
+
+
+def _truth(value: bool) -> str:
+    return "True" if value else "False"
+
+
+def _stamp(moment: datetime) -> Timestamp:
+    return to_timestamp(moment.replace(microsecond=0))
