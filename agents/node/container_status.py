@@ -53,18 +53,18 @@ def container_status(
         container_id=container_id(latest),
         started=False,
     )
+    # Such an init container is ready when it has done its part; the others are while they run.
+    one_time = is_init(pod, container.name) and not is_sidecar(container)
     previous = next((record for record in records[1:] if record.exited), None)
     if latest.running and container.name not in notes.starting:
         status.state.running.CopyFrom(_running(latest))
-        started, ready = _health(container, latest, notes, before)
-        status.started, status.ready = started, ready
+        status.started, healthy = _health(container, latest, notes, before)
+        status.ready = healthy and not one_time
     elif latest.exited:
         waiting = None if over else _waiting_again(pod, container, latest, notes, now)
         if waiting is None:
             status.state.terminated.CopyFrom(_terminated(latest))
-            # An init container has done its part when it has succeeded.
-            done = is_init(pod, container.name) and not is_sidecar(container)
-            status.ready = done and latest.exit_code == 0
+            status.ready = one_time and latest.exit_code == 0
         else:
             status.state.waiting.CopyFrom(waiting)
             previous = latest
@@ -72,7 +72,7 @@ def container_status(
         status.state.waiting.CopyFrom(_waiting(pod, container, notes, now))
     if previous is not None:
         status.last_state.terminated.CopyFrom(_terminated(previous))
-    elif before is not None and before.container_id == status.container_id:
+    elif before is not None and before.container_id == status.container_id and before.HasField("last_state"):
         status.last_state.CopyFrom(before.last_state)
     return status
 
