@@ -6,14 +6,16 @@ All failures end here: one line on standard error that says what to do, and exit
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
-from typing import Any
 
 import click
 
-from cli.failure import Failure, describe_failure
+from cli.failure import Failure, describe_failure, reader_has_gone
+
+INTERRUPTED = 130  # what a shell says of a process ended by Ctrl-C
 
 # Command -> the function that is it. Order is that of `navctl --help`.
 _COMMANDS = {
@@ -45,7 +47,13 @@ class LazyGroup(click.Group):
         if place is None:
             return None
         module, name = place.split(":")
-        command = getattr(importlib.import_module(module), name)
+        # Nothing that an import makes is garbage: looking for some takes a twentieth of the whole command's time.
+        gc.disable()
+        try:
+            command = getattr(importlib.import_module(module), name)
+        finally:
+            gc.freeze()
+            gc.enable()
         assert isinstance(command, click.Command)
         return command
 
@@ -68,26 +76,41 @@ def navctl() -> None:
     """Runs containers on a fleet of machines, the Kubernetes way."""
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command and returns its exit code; without `arguments` it is the process's own, and ends the process."""
+    code = _run(arguments)
+    if arguments is None:
+        # Everything is closed and written. Taking an interpreter with gRPC in it apart takes longer than most commands.
+        os._exit(code)
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = navctl.main(args=arguments, prog_name="navctl", standalone_mode=False)
-    except BrokenPipeError:
-        # The reader (head, less) has gone: what it did not want is no failure.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        sys.stdout.flush()
+        sys.stderr.flush()
     except (KeyboardInterrupt, click.Abort):
-        return 130
+        return INTERRUPTED
     except click.ClickException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
-        return 1
+        return _fail(f"error: {error.format_message()}")
     except Exception as error:
+        if reader_has_gone(error):
+            # head or less has what it wanted: that is no failure.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         message = describe_failure(error)
         if message is None:
             raise
-        print(message, file=sys.stderr)
-        return getattr(error, "exit_code", 1)
+        return _fail(message, getattr(error, "exit_code", 1))
     return code if isinstance(code, int) else 0
 
 
+def _fail(message: str, code: int = 1) -> int:
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

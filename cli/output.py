@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.failure import Failure
-from cli.jsonpath import Json, JsonPathError, parse, render
 from orchestrator.api.kinds import Kind, KubeObject, kind_of
+
+if TYPE_CHECKING:
+    from cli.jsonpath import Json
 
 FORMATS = ("wide", "yaml", "json", "name", "jsonpath=...", "jsonpath-file=...", "custom-columns=...")
 
@@ -40,6 +43,8 @@ def read_format(text: str | None) -> Format:
     if name in ("jsonpath", "custom-columns") and not argument:
         raise Failure(f"{name} needs a template: -o {name}=TEMPLATE")
     if name == "jsonpath":
+        from cli.jsonpath import JsonPathError, parse
+
         try:
             parse(argument)
         except JsonPathError as error:
@@ -78,6 +83,8 @@ def show_document(document: Json, shape: Format) -> str:
             assert isinstance(document, dict)
             return to_yaml(document)
         case "jsonpath":
+            from cli.jsonpath import render
+
             return render(shape.argument, document)
         case "custom-columns":
             return _custom_columns(document, shape.argument)
@@ -86,6 +93,8 @@ def show_document(document: Json, shape: Format) -> str:
 
 
 def _custom_columns(document: Json, specification: str) -> str:
+    from cli.jsonpath import render
+
     columns = [column.partition(":") for column in specification.split(",")]
     if any(not path for _, _, path in columns):
         raise Failure("custom-columns are NAME:PATH, separated by commas: -o custom-columns=NAME:.metadata.name")

@@ -3,19 +3,21 @@
 `kubectl` and `navctl` read the same file. The gRPC address, which Kubernetes has no field for, is an extension of the
 cluster entry named `navarch`. Keys and certificates are taken from files (a relative path starts at the kubeconfig's
 own directory) or from base64 `*-data` fields; data wins, as in Kubernetes.
+
+Files are written as JSON, which is YAML too: every tool reads it, and a command line reads it without loading a YAML
+parser, which would take longer than the rest of what it reads.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from orchestrator.atomic_file import write_atomically
 from orchestrator.paths import Paths
 
 EXTENSION = "navarch"
@@ -72,7 +74,10 @@ def write(
         "users": [{"name": user, "user": {"client-certificate": str(cert_file), "client-key": str(key_file)}}],
         "contexts": [{"name": context, "context": {"cluster": cluster, "user": user}}],
     }
-    text = yaml.safe_dump(content, sort_keys=False).encode()
+    # Only who writes needs it, and it costs every command line a few milliseconds.
+    from orchestrator.atomic_file import write_atomically
+
+    text = (json.dumps(content, indent=2) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_bytes() != text:
         write_atomically(path, text, mode=0o600)
@@ -120,12 +125,10 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            content = yaml.safe_load(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise KubeconfigError(f"{path}: {error.strerror or error}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise KubeconfigError(f"{path}: not valid YAML: {error}") from error
-        self.root = self._mapping(content, "the file")
+        self.root = self._mapping(_parse(path, content), "the file")
 
     def _mapping(self, value: object, where: str) -> Mapping[str, object]:
         if not isinstance(value, Mapping):
@@ -184,3 +187,17 @@ class _File:
             return file.read_bytes()
         except OSError as error:
             raise KubeconfigError(f"{self.path}: {where}.{field}: {file}: {error.strerror or error}") from error
+
+
+def _parse(path: Path, content: bytes) -> object:
+    """What the file says: JSON by its fast parser, anything else, including JSON with a fault, as YAML."""
+    if content.lstrip().startswith(b"{"):
+        with contextlib.suppress(ValueError):
+            parsed: object = json.loads(content)
+            return parsed
+    import yaml
+
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise KubeconfigError(f"{path}: not valid YAML: {error}") from error
