@@ -42,6 +42,7 @@ _OWN = frozenset(
     )
 )
 _HASH_LENGTH = 10
+_HISTORY_LENGTH = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def decide(seen: Observed, now: datetime) -> Plan:
     step = _Step()
     if new is not None:
         _describe(step, deployment, new, old, bounds)
-    scaled = rollout.is_scaled(deployment, claims.owned) and _scale(step, deployment, new, old, bounds)
+    scaled = _is_to_scale(deployment, claims.owned) and _scale(step, deployment, new, old, bounds)
     if not scaled and not deployment.spec.paused:
         move = _recreate if deployment.spec.strategy.type == "Recreate" else _roll
         move(step, seen, new, old, bounds)
@@ -163,14 +164,28 @@ def _describe(step: _Step, deployment: Deployment, new: ReplicaSet, old: Sequenc
     revision = max((revision_of(each) for each in old), default=0) + 1
     if revision_of(new) < revision:
         if before := new.metadata.annotations.get(REVISION):
-            history = new.metadata.annotations.get(HISTORY)
-            wanted[HISTORY] = f"{history},{before}" if history else before
+            wanted[HISTORY] = _with_revision(new.metadata.annotations.get(HISTORY, ""), before)
         wanted[REVISION] = str(revision)
     stale = wanted.items() - new.metadata.annotations.items()
     if stale or new.spec.min_ready_seconds != deployment.spec.min_ready_seconds:
         edited = step.edit(new)
         edited.metadata.annotations.update(dict(stale))
         edited.spec.min_ready_seconds = deployment.spec.min_ready_seconds
+
+
+def _with_revision(history: str, revision: str) -> str:
+    """The history with one more revision; the earliest ones are dropped when it gets too long."""
+    revisions = [*(history.split(",") if history else ()), revision]
+    while len(",".join(revisions)) > _HISTORY_LENGTH:
+        del revisions[0]
+    return ",".join(revisions)
+
+
+def _is_to_scale(deployment: Deployment, owned: Sequence[ReplicaSet]) -> bool:
+    """Whether sizing comes before all else. A paused update sizes only the one ReplicaSet that runs, or ran last."""
+    if rollout.is_scaled(deployment, owned):
+        return True
+    return deployment.spec.paused and sum(each.spec.replicas > 0 for each in owned) <= 1
 
 
 def _scale(
@@ -181,7 +196,8 @@ def _scale(
     everyone = [*old, new] if new is not None else list(old)
     active = [each for each in everyone if each.spec.replicas > 0]
     if len(active) <= 1:
-        only = active[0] if active else new
+        # Without an active one: the new one, or else the newest (they are in the order of their age).
+        only = active[0] if active else everyone[-1] if everyone else None
         if only is not None:
             _resize(step, deployment, [only], {only.metadata.name: bounds.replicas}, bounds)
         return True
@@ -248,7 +264,7 @@ def _resize(
         name = each.metadata.name
         size = sizes.get(name, each.spec.replicas)
         note = {DESIRED: str(bounds.replicas), MAXIMUM: str(bounds.most)}
-        if size == each.spec.replicas and note.items() <= each.metadata.annotations.items():
+        if size == each.spec.replicas and (not size or note.items() <= each.metadata.annotations.items()):
             continue
         edited = step.edit(each)
         edited.metadata.annotations.update(note)
@@ -269,17 +285,15 @@ def _taken(seen: Observed, owned: Sequence[ReplicaSet]) -> frozenset[str]:
 
 
 def _superfluous(deployment: Deployment, old: Sequence[ReplicaSet]) -> list[ReplicaSet]:
-    """Old ReplicaSets beyond the history limit, the earliest revisions first."""
-    idle = [
-        each
-        for each in old
-        if not each.spec.replicas
-        and not each.status.replicas
-        and each.status.observed_generation >= each.metadata.generation
-        and not each.metadata.HasField("deletion_timestamp")
-    ]
-    surplus = len(idle) - deployment.spec.revision_history_limit
-    return sorted(idle, key=revision_of)[: max(0, surplus)]
+    """Old ReplicaSets beyond the history limit, the earliest revisions first; never one that has pods."""
+    kept = [each for each in old if not each.metadata.HasField("deletion_timestamp")]
+    surplus = len(kept) - deployment.spec.revision_history_limit
+    return [each for each in sorted(kept, key=revision_of)[: max(0, surplus)] if _is_idle(each)]
+
+
+def _is_idle(replica_set: ReplicaSet) -> bool:
+    observed = replica_set.status.observed_generation >= replica_set.metadata.generation
+    return observed and not replica_set.spec.replicas and not replica_set.status.replicas
 
 
 def _told(
@@ -292,10 +306,11 @@ def _told(
     collisions: int = 0,
 ) -> Plan:
     """The plan of a step, with the status and the revision that fit it."""
-    told = status_of(deployment, new, old, now, collisions=collisions)
-    if is_complete(deployment, told.status):
+    made = step.create[0] if step.create else None
+    told = status_of(deployment, new, old, now, made=made, collisions=collisions)
+    if deployment.spec.paused or is_complete(deployment, told.status):
         step.delete = _superfluous(deployment, old)
-    current = step.create[0] if step.create else step.changed.get(new.metadata.name, new) if new is not None else None
+    current = made if new is None else step.changed.get(new.metadata.name, new)
     update: list[KubeObject] = list(step.changed.values())
     revision = current.metadata.annotations.get(REVISION, "") if current is not None else ""
     if revision and deployment.metadata.annotations.get(REVISION) != revision:

@@ -13,6 +13,8 @@ from orchestrator.controllers.rollout import available, bounds_of, total
 DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 COMPLETE = "NewReplicaSetAvailable"
 PAUSED = "DeploymentPaused"
+# The largest progressDeadlineSeconds stands for none: such a Deployment tells nothing of its progress.
+NO_DEADLINE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,15 @@ class Told:
 
 
 def status_of(
-    deployment: Deployment, new: ReplicaSet | None, old: Sequence[ReplicaSet], now: datetime, *, collisions: int = 0
+    deployment: Deployment,
+    new: ReplicaSet | None,
+    old: Sequence[ReplicaSet],
+    now: datetime,
+    *,
+    made: ReplicaSet | None = None,
+    collisions: int = 0,
 ) -> Told:
-    """The status that fits what is seen of the ReplicaSets."""
+    """The status that fits what is seen of the ReplicaSets, `made` being one that is created right now."""
     everyone = [*old, new] if new is not None else list(old)
     before = deployment.status
     status = DeploymentStatus()
@@ -41,8 +49,12 @@ def status_of(
     if collisions:
         status.collision_count += collisions
     _tell_available(status, deployment, now)
-    wait = _tell_progress(status, deployment, new, now)
-    return Told(status, wait)
+    if deployment.spec.progress_deadline_seconds == NO_DEADLINE:
+        kept = [each for each in status.conditions if each.type != "Progressing"]
+        del status.conditions[:]
+        status.conditions.extend(kept)
+        return Told(status)
+    return Told(status, _tell_progress(status, deployment, new, made, now))
 
 
 def is_complete(deployment: Deployment, status: DeploymentStatus) -> bool:
@@ -66,7 +78,7 @@ def _tell_available(status: DeploymentStatus, deployment: Deployment, now: datet
 
 
 def _tell_progress(
-    status: DeploymentStatus, deployment: Deployment, new: ReplicaSet | None, now: datetime
+    status: DeploymentStatus, deployment: Deployment, new: ReplicaSet | None, made: ReplicaSet | None, now: datetime
 ) -> float | None:
     """Updates the condition Progressing; returns the seconds until its deadline passes."""
     known = _condition(status, "Progressing")
@@ -77,6 +89,10 @@ def _tell_progress(
     if known is not None and known.reason == PAUSED:
         _set(status, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now)
         known = _condition(status, "Progressing")
+    if made is not None:
+        message = f'Created new replica set "{made.metadata.name}"'
+        _set(status, "Progressing", "True", "NewReplicaSetCreated", message, now, renew=True)
+        return float(deployment.spec.progress_deadline_seconds)
     name = f'ReplicaSet "{new.metadata.name}"' if new is not None else f'Deployment "{deployment.metadata.name}"'
     before = deployment.status
     if is_complete(deployment, status):

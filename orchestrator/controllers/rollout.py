@@ -67,12 +67,22 @@ def available(replica_sets: Sequence[ReplicaSet]) -> int:
     return sum(each.status.available_replicas for each in replica_sets)
 
 
+def _lasting(replica_set: ReplicaSet) -> int:
+    """The available pods that the ReplicaSet keeps: its status may still count some that are about to go."""
+    return min(replica_set.status.available_replicas, replica_set.spec.replicas)
+
+
+def _occupied(replica_sets: Sequence[ReplicaSet]) -> int:
+    """The pods that there are or will be: a ReplicaSet that was cut still has those it has not deleted yet."""
+    return sum(max(each.spec.replicas, each.status.replicas) for each in replica_sets)
+
+
 def new_size(bounds: Bounds, new: ReplicaSet | None, old: Sequence[ReplicaSet]) -> int:
     """How many pods the new ReplicaSet may have now; None stands for one that is yet to be made."""
     size = new.spec.replicas if new is not None else 0
     if size >= bounds.replicas:
         return bounds.replicas
-    room = bounds.most - total(old) - size
+    room = bounds.most - _occupied([*old, new] if new is not None else old)
     return size + max(0, min(room, bounds.replicas - size))
 
 
@@ -81,19 +91,18 @@ def old_sizes(bounds: Bounds, new: ReplicaSet, old: Sequence[ReplicaSet]) -> Siz
     ones as the bounds allow. Only what changes is named."""
     sizes = {each.metadata.name: each.spec.replicas for each in old}
     everyone = [*old, new]
-    unavailable_new = new.spec.replicas - new.status.available_replicas
+    unavailable_new = new.spec.replicas - _lasting(new)
     removable = total(everyone) - bounds.fewest_available - unavailable_new
     if removable <= 0:
         return {}
     by_age = sorted(old, key=_age)
     for each in by_age:
         name = each.metadata.name
-        unhealthy = max(0, sizes[name] - each.status.available_replicas)
+        unhealthy = sizes[name] - _lasting(each)
         cut = min(removable, unhealthy)
         sizes[name] -= cut
         removable -= cut
-    # What is told of the old ones may still count pods that an earlier cut is about to remove: `removable` does not.
-    spare = min(available(everyone) - bounds.fewest_available, removable)
+    spare = min(sum(map(_lasting, everyone)) - bounds.fewest_available, removable)
     for each in by_age:
         cut = max(0, min(sizes[each.metadata.name], spare))
         sizes[each.metadata.name] -= cut
@@ -107,6 +116,8 @@ def proportional_sizes(bounds: Bounds, replica_sets: Sequence[ReplicaSet]) -> Si
     active = [each for each in replica_sets if each.spec.replicas > 0]
     allowed = bounds.most if bounds.replicas else 0
     missing = allowed - total(active)
+    if missing > 0:
+        missing = max(0, allowed - _occupied(replica_sets))
     newest_first = missing > 0
     # The largest first; among equals the newest when growing, the oldest when shrinking.
     ordered = sorted(active, key=_age, reverse=newest_first)
@@ -114,7 +125,7 @@ def proportional_sizes(bounds: Bounds, replica_sets: Sequence[ReplicaSet]) -> Si
     sizes: Sizes = {}
     given = 0
     for each in ordered:
-        share = _share(bounds, each, missing, given) if missing else 0
+        share = _share(bounds, each, missing, given, _annotated_maximum(each) or total(active))
         sizes[each.metadata.name] = each.spec.replicas + share
         given += share
     if ordered:
@@ -123,14 +134,15 @@ def proportional_sizes(bounds: Bounds, replica_sets: Sequence[ReplicaSet]) -> Si
     return _changed(sizes, active)
 
 
-def _share(bounds: Bounds, replica_set: ReplicaSet, missing: int, given: int) -> int:
+def _share(bounds: Bounds, replica_set: ReplicaSet, missing: int, given: int, before: int) -> int:
+    """What one ReplicaSet gets of what is missing (less than nothing: gives up), `before` being the most pods there
+    could be when it was last sized."""
     left = missing - given
     if not left:
         return 0
     size = replica_set.spec.replicas
     if not bounds.replicas:
         return -size
-    before = _annotated_maximum(replica_set) or bounds.most
     # Half up, as Kubernetes rounds here.
     grown = math.floor(size * bounds.most / before + 0.5)
     share = grown - size
