@@ -33,7 +33,8 @@ from orchestrator.scheduler.snapshot import Nodes
 log = logging.getLogger("scheduler")
 
 COMPONENT = "default-scheduler"
-CYCLE_LIMIT = 1000
+# As many bindings as go into one request. More pods than that would hold up the event loop, which others share.
+CYCLE_LIMIT = 256
 UNSCHEDULABLE = "Unschedulable"
 GATED = "SchedulingGated"
 GATED_MESSAGE = "Scheduling is blocked due to non-empty scheduling gates"
@@ -148,8 +149,11 @@ class _Run:
             created = pod.metadata.creation_timestamp.seconds
             candidate = Candidate(uid, shape_of(pod), pod.spec.priority, created)
             if self._pending.put(key_of(pod), candidate):
+                # What was said was said of another state: of a pod with gates, perhaps.
+                self._reporter.forget(uid)
                 self._something.set()
-            self._reporter.changed(uid)
+            else:
+                self._reporter.changed(uid)
 
     def _leave(self, uid: str) -> None:
         """The pod neither waits nor takes anything of a node any more."""
@@ -240,16 +244,24 @@ class _Run:
                     self._recorder.record(EventRecord(each.pod, "Warning", "FailedScheduling", message))
                     self._not_bound(each)
                 case _:
-                    self._pending.remove(each.waiting.uid)
-                    message = f"Successfully assigned {each.waiting.key} to {each.node_name}"
-                    self._recorder.record(EventRecord(each.pod, "Normal", "Scheduled", message))
-                    log.info("bound pod", extra=fields(pod=each.waiting.key, node=each.node_name))
+                    self._bound(each)
         if unanswered:
             log.info("no answer to bindings", extra=fields(pods=len(unanswered)))
-            # Those that the list shows as bound are assumed no longer: they are known.
             await self._pods.refresh()
             for each in unanswered:
-                self._not_bound(each)
+                pod = self._pods.get_by_key(each.waiting.key)
+                if pod is not None and pod.metadata.uid == each.waiting.uid and pod.spec.node_name == each.node_name:
+                    self._bound(each)
+                else:
+                    self._not_bound(each)
+
+    def _bound(self, placement: _Placement) -> None:
+        """The server has it; the pod stays assumed until the watch has shown it."""
+        key, node_name = placement.waiting.key, placement.node_name
+        self._pending.remove(placement.waiting.uid)
+        message = f"Successfully assigned {key} to {node_name}"
+        self._recorder.record(EventRecord(placement.pod, "Normal", "Scheduled", message))
+        log.info("bound pod", extra=fields(pod=key, node=node_name))
 
     def _not_bound(self, placement: _Placement) -> None:
         """Take an assumed pod off its node; it is tried again later, unless the watch has told what became of it."""

@@ -16,5 +16,7 @@ class BalancedAllocation(Plugin):
     depends_on_usage = True
 
     def score(self, shape: PodShape, nodes: Nodes, usage: Usage, rows: Rows = ALL) -> Scores:
-        deviation: Scores = used_fractions(shape, nodes, usage, rows).std(axis=1)
+        used = used_fractions(shape, nodes, usage, rows)
+        # The standard deviation of two values.
+        deviation = np.abs(used[:, 0] - used[:, 1]) / 2.0
         return np.floor(FULL_SCORE * (1.0 - deviation))

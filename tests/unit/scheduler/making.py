@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.api.v1 import Container, ContainerPort, Node, ObjectMeta, Pod, PodSpec, Taint
+from orchestrator.api.v1 import Container, ContainerPort, Node, ObjectMeta, OwnerReference, Pod, PodSpec, Taint
 from orchestrator.scheduler.decide import Candidate, Decisions, decide
 from orchestrator.scheduler.shape import shape_of
 from orchestrator.scheduler.snapshot import Nodes
@@ -46,6 +46,28 @@ def make_pod(
     return pod
 
 
+def with_required(key: str, operator: str, *values: str, field: bool = False) -> Pod:
+    """A pod with one required term of one requirement, on a label or on a field of the node."""
+    pod = make_pod()
+    required = pod.spec.affinity.node_affinity.required_during_scheduling_ignored_during_execution
+    term = required.node_selector_terms.add()
+    (term.match_fields if field else term.match_expressions).add(key=key, operator=operator, values=values)
+    return pod
+
+
+def with_preferred(weight: int, key: str, *values: str) -> Pod:
+    pod = make_pod()
+    preferred = pod.spec.affinity.node_affinity.preferred_during_scheduling_ignored_during_execution.add(weight=weight)
+    preferred.preference.match_expressions.add(key=key, operator="In", values=values)
+    return pod
+
+
+def owned(pod: Pod, owner: str) -> Pod:
+    """The pod as one that `owner` controls."""
+    pod.metadata.owner_references.append(OwnerReference(kind="ReplicaSet", name=owner, uid=owner, controller=True))
+    return pod
+
+
 def snapshot(*nodes: Node) -> Nodes:
     known = Nodes()
     for node in nodes:
@@ -54,4 +76,5 @@ def snapshot(*nodes: Node) -> Nodes:
 
 
 def place(nodes: Nodes, *pods: Pod, seed: int = 0) -> Decisions:
-    return decide(nodes, [Candidate(pod.metadata.uid, shape_of(pod)) for pod in pods], seed)
+    """Decide about pods, in the order given unless their priorities say otherwise."""
+    return decide(nodes, [Candidate(pod.metadata.uid, shape_of(pod), pod.spec.priority) for pod in pods], seed)

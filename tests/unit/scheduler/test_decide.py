@@ -9,21 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.api.v1 import Node, NodeSelectorTerm, Pod, Toleration
+from orchestrator.scheduler.decide import Candidate, decide
+from orchestrator.scheduler.plugins import PLUGINS
 from orchestrator.scheduler.shape import shape_of
-from tests.unit.scheduler.making import make_node, make_pod, place, snapshot
+from tests.unit.scheduler.making import make_node, make_pod, owned, place, snapshot, with_preferred, with_required
 
 
 def with_selector(**labels: str) -> Pod:
     pod = make_pod()
     pod.spec.node_selector.update(labels)
-    return pod
-
-
-def with_required(key: str, operator: str, *values: str, field: bool = False) -> Pod:
-    pod = make_pod()
-    required = pod.spec.affinity.node_affinity.required_during_scheduling_ignored_during_execution
-    term = required.node_selector_terms.add()
-    (term.match_fields if field else term.match_expressions).add(key=key, operator=operator, values=values)
     return pod
 
 
@@ -148,11 +142,34 @@ def test_a_discouraging_taint_counts_for_more_than_room() -> None:
 
 
 def test_preferred_affinity_is_preferred() -> None:
-    pod = make_pod()
-    preferred = pod.spec.affinity.node_affinity.preferred_during_scheduling_ignored_during_execution.add(weight=1)
-    preferred.preference.match_expressions.add(key="disk", operator="In", values=["ssd"])
     nodes = snapshot(make_node("n1"), make_node("n2", labels={"disk": "ssd"}), make_node("n3"))
-    assert {place(nodes, pod, seed=seed).placed["uid-web"] for seed in range(5)} == {"n2"}
+    assert {place(nodes, with_preferred(1, "disk", "ssd"), seed=seed).placed["uid-web"] for seed in range(5)} == {"n2"}
+
+
+def test_replicas_spread_even_where_other_nodes_are_emptier() -> None:
+    nodes = snapshot(*(make_node(f"n{number}") for number in range(3)))
+    nodes.put_pod("other", "n0", shape_of(make_pod(cpu="1", memory="2Gi")))
+    pods = [owned(make_pod(f"p{number}", cpu="100m", memory="100Mi"), "rs") for number in range(3)]
+    assert sorted(place(nodes, *pods).placed.values()) == ["n0", "n1", "n2"]
+
+
+def test_ties_are_broken_by_the_seed() -> None:
+    nodes = snapshot(*(make_node(f"n{number}") for number in range(3)))
+    assert {place(nodes, make_pod(), seed=seed).placed["uid-web"] for seed in range(30)} == {"n0", "n1", "n2"}
+
+
+def test_the_more_important_and_then_the_older_get_the_room() -> None:
+    """Also when pods of one shape are older and younger than those of another."""
+    nodes = snapshot(make_node("n1", cpu="3"))
+    small, large = shape_of(make_pod(cpu="1")), shape_of(make_pod(cpu="2"))
+    pods = [
+        Candidate("young small", small, created=3.0),
+        Candidate("large", large, created=2.0),
+        Candidate("old small", small, created=1.0),
+    ]
+    assert decide(nodes, pods, 0).placed.keys() == {"old small", "large"}
+    pods.append(Candidate("important", large, priority=1, created=9.0))
+    assert decide(nodes, pods, 0).placed.keys() == {"important", "old small"}
 
 
 def test_pods_count_whenever_their_node_comes() -> None:
@@ -209,3 +226,52 @@ def test_no_node_is_overcommitted_and_nobody_waits_in_vain(
         assert not any(
             free[0] >= cpu and free[1] >= mem and (not port or (name, port) not in ports) for name, free in left.items()
         )
+
+
+KEYS = st.sampled_from(["a", "b"])
+LABELS = st.dictionaries(KEYS, st.sampled_from(["1", "2"]), max_size=2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    nodes=st.lists(st.tuples(LABELS, st.lists(KEYS, max_size=2, unique=True), st.booleans()), max_size=8),
+    pods=st.lists(st.tuples(LABELS, st.sets(KEYS), st.integers(0, 2), st.sampled_from(["", "r", "s"])), max_size=12),
+    seed=st.integers(0, 1000),
+)
+def test_no_rule_is_ever_broken(
+    nodes: list[tuple[dict[str, str], list[str], bool]],
+    pods: list[tuple[dict[str, str], set[str], int, str]],
+    seed: int,
+) -> None:
+    """Each placement obeys selectors, taints and cordons, checked without the plugins; whoever is refused had no node,
+    and the reasons count every node once."""
+    known = snapshot(
+        *(
+            make_node(
+                f"n{i}", labels=labels, taints=[(key, "", "NoSchedule") for key in taints], unschedulable=cordoned
+            )
+            for i, (labels, taints, cordoned) in enumerate(nodes)
+        )
+    )
+    made: list[Pod] = []
+    for i, (selector, tolerated, priority, owner) in enumerate(pods):
+        pod = make_pod(f"p{i}", cpu="100m")
+        pod.spec.node_selector.update(selector)
+        pod.spec.tolerations.extend(Toleration(key=key, operator="Exists") for key in sorted(tolerated))
+        pod.spec.priority = priority
+        made.append(owned(pod, owner) if owner else pod)
+    decisions = place(known, *made, seed=seed)
+    assert decisions == place(known, *made, seed=seed)
+    for (selector, tolerated, _, _), pod in zip(pods, made, strict=True):
+        possible = {
+            f"n{i}"
+            for i, (labels, taints, cordoned) in enumerate(nodes)
+            if selector.items() <= labels.items() and tolerated.issuperset(taints) and not cordoned
+        }
+        uid = pod.metadata.uid
+        if possible:
+            assert decisions.placed[uid] in possible
+        else:
+            refusal = decisions.refused[uid]
+            assert sum(refusal.reasons.values()) == refusal.nodes == len(nodes)
+            assert refusal.plugins <= {plugin.name for plugin in PLUGINS}
