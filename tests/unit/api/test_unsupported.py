@@ -17,10 +17,11 @@ def warned(data: dict[str, Any]) -> list[str]:
 
 def test_each_field_with_its_path_and_reason() -> None:
     container = {"name": "c", "resources": {"claims": [{"name": "r"}]}}
-    template = {"spec": {"containers": [{"name": "b"}, container], "affinity": {"nodeAffinity": {}}}}
+    template = {"spec": {"containers": [{"name": "b"}, container], "affinity": {"nodeAffinity": {}, "podAffinity": {}}}}
     assert warned({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": template}}) == [
         "spec.template.spec.containers[1].resources.claims is accepted and has no effect: there are no resource claims",
-        "spec.template.spec.affinity is accepted and has no effect: pods are placed without affinity",
+        "spec.template.spec.affinity.podAffinity is accepted and has no effect: "
+        "pods are placed without regard to what other pods are labeled",
     ]
     assert warned({"kind": "Pod", "spec": {"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]}}) == [
         "spec.volumes[0].nfs is accepted and has no effect: this kind of volume is not mounted"
