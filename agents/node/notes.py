@@ -17,8 +17,6 @@ IMAGE_REASONS = frozenset({"ErrImagePull", "ErrImageNeverPull", "InvalidImageNam
 # Seconds between attempts: doubling from the first to the longest.
 _PULL_DELAYS = (10.0, 300.0)
 _OTHER_DELAYS = (1.0, 30.0)
-# A failed pull is first shown as what it is, and then as the wait for the next one.
-_SHOWN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +32,6 @@ class Failure:
     def retry_at(self) -> datetime:
         first, longest = _PULL_DELAYS if self.reason in IMAGE_REASONS else _OTHER_DELAYS
         return self.at + timedelta(seconds=min(longest, first * 2.0 ** min(self.count - 1, 32)))
-
-    @property
-    def shown_until(self) -> datetime:
-        return self.at + _SHOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,7 +294,7 @@ def _plan_container(
             crashes = crashes_before_next(latest)
     failure = notes.failures.get(container.name)
     if failure is not None and now < failure.retry_at:
-        draft.look_again(failure.shown_until if now < failure.shown_until else failure.retry_at)
+        draft.look_again(failure.retry_at)
         return
     attempt = next_attempt(pod, runtime, container.name)
     draft.start.append(Start(container.name, attempt, sandbox.id, crashes))

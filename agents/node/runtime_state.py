@@ -221,6 +221,15 @@ def group(sandboxes: Iterable[cri.PodSandbox], containers: Iterable[cri.Containe
     }
 
 
+def agrees(runtime: PodRuntime, listing: Listing) -> bool:
+    """Whether a list of the runtime shows just what is known: the same ids in the same states."""
+    sandboxes = {each.id: each.state == cri.SANDBOX_READY for each in listing.sandboxes}
+    containers = {each.id: _STATES.get(each.state, State.UNKNOWN) for each in listing.containers}
+    return sandboxes == {each.id: each.ready for each in runtime.sandboxes} and containers == {
+        each.id: each.state for each in runtime.containers
+    }
+
+
 def pod_runtime(
     listing: Listing, sandboxes: Iterable[SandboxRecord], containers: Iterable[ContainerRecord]
 ) -> PodRuntime:

@@ -23,7 +23,7 @@ from orchestrator.api.v1 import ContainerStatus, HostIP, Pod, PodCondition, PodI
 
 PENDING = "Pending"
 RUNNING = "Running"
-_OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
 def pod_status(pod: Pod, runtime: PodRuntime, notes: Notes, now: datetime, *, host_ips: Sequence[str]) -> PodStatus:
@@ -137,7 +137,7 @@ def _conditions(
         if before is not None and before.HasField("last_probe_time"):
             condition.last_probe_time.CopyFrom(before.last_probe_time)
     # Others' conditions, as of readiness gates, stay as they are.
-    return wanted + [condition for condition in pod.status.conditions if condition.type not in _OURS]
+    return wanted + [condition for condition in pod.status.conditions if condition.type not in OWN_CONDITIONS]
 
 
 def _unready(pod: Pod, status: PodStatus) -> list[str]:
