@@ -1,0 +1,338 @@
+"""The node agent as a whole: a real API server, a real containerd, real containers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from agents.cri.client import CriClient
+from agents.node.agent import NodeAgent
+from orchestrator import kubeconfig
+from orchestrator.api import errors
+from orchestrator.api.v1 import ConfigMap, Event, Node, Pod
+from orchestrator.client import ChangeType, Client
+from orchestrator.clock import SystemClock
+from orchestrator.paths import Paths
+from tests.integration.running import RunningServer
+from tests.node.conftest import BUSYBOX_IMAGE, RuntimeLab
+
+PATIENCE = 30.0
+NODE = "n1"
+
+
+class Cluster:
+    """A server and one node."""
+
+    def __init__(self, server: RunningServer, client: Client, lab: RuntimeLab) -> None:
+        self.server = server
+        self.client = client
+        self.lab = lab
+        self._agent: asyncio.Task[None] | None = None
+        self._node_client: Client | None = None
+
+    async def start_agent(self) -> None:
+        self._node_client = self.server.connect("node")
+        agent = NodeAgent(
+            Paths(self.lab.paths.root),
+            NODE,
+            self._node_client,
+            SystemClock(),
+            address="192.0.2.10",
+            port=0,
+            runtime_socket=self.lab.socket,
+        )
+        ready = asyncio.Event()
+        self._agent = asyncio.create_task(agent.run(ready.set))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait((self._agent, waiting), return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
+        waiting.cancel()
+        if self._agent.done():
+            self._agent.result()
+        assert ready.is_set()
+
+    async def kill_agent(self) -> None:
+        """Ends it as a crash would, as far as containers are concerned: nothing is told goodbye."""
+        if self._agent is not None:
+            self._agent.cancel()
+            await asyncio.gather(self._agent, return_exceptions=True)
+            self._agent = None
+        if self._node_client is not None:
+            await self._node_client.close()
+            self._node_client = None
+
+    async def run(self, pod: Pod) -> Pod:
+        return await self.client.create(pod)
+
+    async def until(self, name: str, found: Callable[[Pod], bool]) -> Pod:
+        """The pod once it is so."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                changes = self.client.watch(Pod, namespace="default", field_selector=f"metadata.name={name}")
+                async with aclosing(changes):
+                    async for change in changes:
+                        if change.type in (ChangeType.ADDED, ChangeType.MODIFIED) and found(change.object):
+                            return change.object
+        except TimeoutError:
+            last = await self.client.get(Pod, name, "default")
+            raise AssertionError(f"pod {name} is {last.status}") from None
+        raise AssertionError("the watch has ended")
+
+    async def until_gone(self, name: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            changes = self.client.watch(Pod, namespace="default", field_selector=f"metadata.name={name}")
+            async with aclosing(changes):
+                async for change in changes:
+                    if change.type is ChangeType.DELETED:
+                        return
+
+    async def remove(self, name: str, grace: int | None = None) -> None:
+        gone = asyncio.create_task(self.until_gone(name))
+        await asyncio.sleep(0)
+        await self.client.delete(Pod, name, namespace="default", grace_period_seconds=grace)
+        try:
+            await self.client.get(Pod, name, "default")
+        except errors.NotFound:
+            gone.cancel()
+            return
+        await gone
+
+
+@pytest.fixture
+async def cluster(runtime_lab: RuntimeLab, cri: CriClient, tmp_path: Path) -> AsyncIterator[Cluster]:
+    server = RunningServer(Paths(tmp_path))
+    await server.start()
+    # The agent works in the lab's directory, with this server's credentials.
+    (runtime_lab.paths.etc).mkdir(parents=True, exist_ok=True)
+    for name in ("node.crt", "node.key", "ca.crt"):
+        runtime_lab.paths.pki.mkdir(parents=True, exist_ok=True)
+        (runtime_lab.paths.pki / name).write_bytes((server.paths.pki / name).read_bytes())
+    assert kubeconfig is not None
+    async with server.connect() as client:
+        made = Cluster(server, client, runtime_lab)
+        await made.start_agent()
+        yield made
+        await made.kill_agent()
+    await server.stop()
+
+
+def make_pod(name: str, command: list[str], *, restart_policy: str = "Always") -> Pod:
+    pod = Pod()
+    pod.metadata.name = name
+    pod.metadata.namespace = "default"
+    pod.spec.node_name = NODE
+    pod.spec.restart_policy = restart_policy
+    pod.spec.termination_grace_period_seconds = 1
+    pod.spec.containers.add(name="main", image=BUSYBOX_IMAGE, command=command)
+    return pod
+
+
+def is_running(pod: Pod) -> bool:
+    return pod.status.phase == "Running"
+
+
+def is_ready(pod: Pod) -> bool:
+    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
+
+
+async def test_a_pod_runs_and_goes(cluster: Cluster, cri: CriClient) -> None:
+    await cluster.run(make_pod("web", ["sleep", "600"]))
+    pod = await cluster.until("web", is_running)
+    assert pod.status.pod_ip.startswith("10.244.7.")
+    assert pod.status.host_ip == "192.0.2.10"
+    status = pod.status.container_statuses[0]
+    assert status.state.HasField("running")
+    assert status.ready
+    assert status.container_id.startswith("containerd://")
+    assert is_ready(pod)
+    await cluster.remove("web")
+    assert not await cri.list_pod_sandboxes()
+    assert not await cri.list_containers()
+    assert not list((cluster.lab.paths.node / "pods").glob("*"))
+    node = await cluster.client.get(Node, NODE)
+    assert node.status.node_info.container_runtime_version.startswith("containerd://")
+
+
+async def test_a_pod_that_ends_has_succeeded_or_failed(cluster: Cluster) -> None:
+    await cluster.run(make_pod("good", ["true"], restart_policy="Never"))
+    await cluster.run(
+        make_pod("bad", ["sh", "-c", "echo over > /dev/termination-log; exit 3"], restart_policy="Never")
+    )
+    good = await cluster.until("good", lambda pod: pod.status.phase == "Succeeded")
+    assert good.status.container_statuses[0].state.terminated.reason == "Completed"
+    bad = await cluster.until("bad", lambda pod: pod.status.phase == "Failed")
+    ended = bad.status.container_statuses[0].state.terminated
+    assert (ended.exit_code, ended.reason, ended.message) == (3, "Error", "over\n")
+
+
+async def test_a_container_that_ends_is_started_again_with_growing_delays(cluster: Cluster) -> None:
+    await cluster.run(make_pod("crash", ["sh", "-c", "exit 1"]))
+    pod = await cluster.until(
+        "crash", lambda pod: pod.status.container_statuses[0].state.waiting.reason == "CrashLoopBackOff"
+    )
+    status = pod.status.container_statuses[0]
+    assert status.restart_count == 1
+    assert status.state.waiting.message == (
+        f"back-off 10s restarting failed container=main pod=crash_default({pod.metadata.uid})"
+    )
+    assert status.last_state.terminated.exit_code == 1
+
+
+async def test_a_container_killed_from_outside_comes_back(cluster: Cluster, cri: CriClient) -> None:
+    await cluster.run(make_pod("web", ["sleep", "600"]))
+    before = (await cluster.until("web", is_ready)).status.container_statuses[0].container_id
+    await cri.stop_container(before.removeprefix("containerd://"), 0)
+    pod = await cluster.until("web", lambda pod: pod.status.container_statuses[0].restart_count == 1 and is_ready(pod))
+    status = pod.status.container_statuses[0]
+    assert status.container_id != before
+    assert status.last_state.terminated.container_id == before
+
+
+async def test_a_new_sandbox_when_the_old_one_dies(cluster: Cluster, cri: CriClient) -> None:
+    await cluster.run(make_pod("web", ["sleep", "600"]))
+    before = await cluster.until("web", is_ready)
+    sandbox = (await cri.list_pod_sandboxes())[0].id
+    await cri.stop_pod_sandbox(sandbox)
+    pod = await cluster.until("web", lambda pod: pod.status.container_statuses[0].restart_count == 1 and is_ready(pod))
+    assert pod.status.pod_ip != before.status.pod_ip
+    assert [each.id for each in await cri.list_pod_sandboxes() if each.id == sandbox] in ([], [sandbox])
+
+
+async def test_a_restarted_agent_touches_nothing(cluster: Cluster, cri: CriClient) -> None:
+    for name in ("one", "two"):
+        await cluster.run(make_pod(name, ["sleep", "600"]))
+    before = {name: await cluster.until(name, is_ready) for name in ("one", "two")}
+    containers = {each.id: each.state for each in await cri.list_containers()}
+    await cluster.kill_agent()
+    # What happens meanwhile: a pod more, one to be deleted.
+    await cluster.run(make_pod("three", ["sleep", "600"]))
+    await cluster.client.delete(Pod, "two", namespace="default")
+    await cluster.start_agent()
+    await cluster.until("three", is_ready)
+    after = await cluster.until("one", is_ready)
+    assert after.status == before["one"].status
+    assert containers.items() >= {
+        each.id: each.state for each in await cri.list_containers() if each.id in containers
+    }.items()
+    async with asyncio.timeout(PATIENCE):
+        while {pod.metadata.name for pod in (await cluster.client.list(Pod, namespace="default")).items} != {
+            "one",
+            "three",
+        }:
+            await asyncio.sleep(0.05)
+
+
+async def test_init_containers_and_sidecars(cluster: Cluster) -> None:
+    pod = make_pod("web", ["sh", "-c", "cat /shared/a /shared/b"], restart_policy="Never")
+    pod.spec.volumes.add(name="shared").empty_dir.SetInParent()
+    for name, command in (("first", "echo 1 > /shared/a"), ("second", "cat /shared/a > /shared/b")):
+        init = pod.spec.init_containers.add(name=name, image=BUSYBOX_IMAGE, command=["sh", "-c", command])
+        init.volume_mounts.add(name="shared", mount_path="/shared")
+    sidecar = pod.spec.init_containers.add(name="side", image=BUSYBOX_IMAGE, command=["sleep", "600"])
+    sidecar.restart_policy = "Always"
+    pod.spec.containers[0].volume_mounts.add(name="shared", mount_path="/shared")
+    await cluster.run(pod)
+    ended = await cluster.until("web", lambda pod: pod.status.phase == "Succeeded")
+    assert [each.state.terminated.reason for each in ended.status.init_container_statuses] == [
+        "Completed",
+        "Completed",
+        "Error",
+    ]
+
+
+async def test_what_a_container_lacks_is_told_and_made_good(cluster: Cluster) -> None:
+    pod = make_pod("web", ["sleep", "600"])
+    reference = pod.spec.containers[0].env.add(name="COLOR").value_from.config_map_key_ref
+    reference.name, reference.key = "settings", "color"
+    await cluster.run(pod)
+    waiting = await cluster.until(
+        "web",
+        lambda pod: pod.status.container_statuses[0].state.waiting.reason == "CreateContainerConfigError",
+    )
+    assert waiting.status.container_statuses[0].state.waiting.message == 'configmap "settings" not found'
+    settings = ConfigMap(data={"color": "blue"})
+    settings.metadata.name, settings.metadata.namespace = "settings", "default"
+    await cluster.client.create(settings)
+    await cluster.until("web", is_ready)
+
+
+async def test_an_image_that_cannot_be_had(cluster: Cluster) -> None:
+    pod = make_pod("web", ["sleep", "600"])
+    pod.spec.containers[0].image = "registry.invalid/none:1"
+    pod.spec.containers[0].image_pull_policy = "Never"
+    await cluster.run(pod)
+    await cluster.until(
+        "web", lambda pod: pod.status.container_statuses[0].state.waiting.reason == "ErrImageNeverPull"
+    )
+    await cluster.remove("web")
+
+
+async def test_a_command_that_does_not_exist(cluster: Cluster) -> None:
+    await cluster.run(make_pod("web", ["/no/such/program"], restart_policy="Never"))
+    pod = await cluster.until("web", lambda pod: pod.status.phase == "Failed")
+    ended = pod.status.container_statuses[0].state.terminated
+    assert (ended.reason, ended.exit_code) == ("StartError", 128)
+    assert "/no/such/program" in ended.message
+
+
+async def test_probes_make_ready_and_restart(cluster: Cluster) -> None:
+    script = "touch /alive; sleep 600"
+    pod = make_pod("web", ["sh", "-c", script])
+    container = pod.spec.containers[0]
+    container.readiness_probe.exec.command.extend(["test", "-e", "/ready"])
+    container.readiness_probe.period_seconds = 1
+    container.liveness_probe.exec.command.extend(["test", "-e", "/alive"])
+    container.liveness_probe.period_seconds = 1
+    container.liveness_probe.failure_threshold = 1
+    await cluster.run(pod)
+    started = await cluster.until("web", is_running)
+    assert not is_ready(started)
+    async with CriClient(cluster.lab.socket) as cri:
+        container_id = started.status.container_statuses[0].container_id.removeprefix("containerd://")
+        await cri.exec_sync(container_id, ["touch", "/ready"], 5)
+        await cluster.until("web", is_ready)
+        await cri.exec_sync(container_id, ["rm", "/alive"], 5)
+    again = await cluster.until(
+        "web", lambda pod: pod.status.container_statuses[0].restart_count == 1 and is_running(pod)
+    )
+    assert not is_ready(again)
+
+
+async def test_hooks_run_and_the_grace_period_holds(cluster: Cluster) -> None:
+    pod = make_pod("web", ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.1; done"])
+    pod.spec.volumes.add(name="shared").host_path.path = str(cluster.lab.paths.root / "shared")
+    pod.spec.volumes[0].host_path.type = "DirectoryOrCreate"
+    container = pod.spec.containers[0]
+    container.volume_mounts.add(name="shared", mount_path="/shared")
+    container.lifecycle.post_start.exec.command.extend(["touch", "/shared/began"])
+    container.lifecycle.pre_stop.exec.command.extend(["touch", "/shared/ending"])
+    pod.spec.termination_grace_period_seconds = 10
+    await cluster.run(pod)
+    await cluster.until("web", is_ready)
+    shared = cluster.lab.paths.root / "shared"
+    assert (shared / "began").exists()
+    assert not (shared / "ending").exists()
+    await cluster.remove("web")
+    assert (shared / "ending").exists()
+
+
+async def test_a_pod_too_big_is_refused(cluster: Cluster) -> None:
+    pod = make_pod("big", ["sleep", "600"])
+    pod.spec.containers[0].resources.requests["cpu"] = "1000"
+    await cluster.run(pod)
+    failed = await cluster.until("big", lambda pod: pod.status.phase == "Failed")
+    assert failed.status.reason == "OutOfcpu"
+
+
+async def test_what_happens_is_told_in_events(cluster: Cluster) -> None:
+    await cluster.run(make_pod("web", ["sleep", "600"]))
+    await cluster.until("web", is_ready)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            told = {event.reason for event in (await cluster.client.list(Event, namespace="default")).items}
+            if told >= {"Pulled", "Created", "Started"}:
+                return
+            await asyncio.sleep(0.05)
