@@ -11,12 +11,13 @@ import click
 
 from cli.durations import DURATION
 from cli.failure import Failure
+from cli.flags import Group
 from cli.output import align, reference
 from cli.references import read_named
 from cli.rollout_progress import REVISION, RolloutFailed, progress_of
 from cli.target import Target, target_options
 from orchestrator.api import errors
-from orchestrator.api.codec import to_json
+from orchestrator.api.codec import part_to_json
 from orchestrator.api.kinds import kind_of
 from orchestrator.api.v1 import Deployment, PodTemplateSpec, ReplicaSet
 from orchestrator.client import ChangeType, Client, PatchType
@@ -26,7 +27,7 @@ RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 TEMPLATE_HASH = "pod-template-hash"
 
 
-@click.group()
+@click.group(cls=Group)
 def rollout() -> None:
     """Updates of a Deployment: status, history, undo, restart, pause, resume."""
 
@@ -71,7 +72,7 @@ def history(target: Target, what: tuple[str, ...], revision: int) -> None:
                 import yaml
 
                 print(f"{reference(deployment)} with revision #{revision}")
-                print(yaml.safe_dump({"Pod Template": to_json(chosen.spec.template)}, sort_keys=False), end="")
+                print(yaml.safe_dump({"Pod Template": part_to_json(chosen.spec.template)}, sort_keys=False), end="")
                 continue
             rows = [[str(_revision(each)), each.metadata.annotations.get(CHANGE_CAUSE) or "<none>"] for each in found]
             print(f"{reference(deployment)}")
@@ -105,7 +106,7 @@ def undo(target: Target, what: tuple[str, ...], to_revision: int) -> None:
                     f"(current template already matches revision {_revision(chosen)})"
                 )
                 continue
-            patch = [{"op": "replace", "path": "/spec/template", "value": to_json(template)}]
+            patch = [{"op": "replace", "path": "/spec/template", "value": part_to_json(template)}]
             await client.patch(Deployment, name, patch, namespace=namespace, type=PatchType.JSON)
             print(f"{reference(deployment)} rolled back")
 
