@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,11 +18,12 @@ from orchestrator.api import errors
 from orchestrator.api.kinds import clone, key_of
 from orchestrator.api.timestamps import to_timestamp
 from orchestrator.api.v1 import Pod
-from orchestrator.client import Client, Informer, Update
+from orchestrator.client import Update
 from orchestrator.client.backoff import Backoff
 from orchestrator.client.client import UNANSWERED
 from orchestrator.clock import Clock
 from orchestrator.logs import fields
+from orchestrator.runtime.plan import Batcher
 
 log = logging.getLogger("scheduler")
 
@@ -41,11 +42,14 @@ class Report:
 
 
 class Reporter:
-    """Writes conditions of waiting pods; `run` is a task beside the scheduler's own."""
+    """Writes conditions of waiting pods; `run` is a task beside the scheduler's own.
 
-    def __init__(self, client: Client, pods: Informer[Pod], clock: Clock, rng: random.Random) -> None:
+    `known` gives the state of a pod that the watch has shown last, by its key.
+    """
+
+    def __init__(self, client: Batcher, known: Callable[[str], Pod | None], clock: Clock, rng: random.Random) -> None:
         self._client = client
-        self._pods = pods
+        self._known = known
         self._clock = clock
         self._rng = rng
         self._due: dict[str, Report] = {}
@@ -118,7 +122,7 @@ class Reporter:
 
     def _waiting(self, report: Report) -> Pod | None:
         """The pod as it is now, if it still waits."""
-        pod = self._pods.get_by_key(report.key)
+        pod = self._known(report.key)
         return pod if pod is not None and pod.metadata.uid == report.uid and not pod.spec.node_name else None
 
     def _hold(self, report: Report, written: str) -> None:

@@ -56,7 +56,7 @@ class Scheduler:
     async def run(self, ready: Callable[[], None]) -> None:
         """Run until cancelled. A run begins from nothing but what the informers list."""
         recorder = EventRecorder(self._client, COMPONENT, self._clock, self._rng)
-        reporter = Reporter(self._client, self._pods, self._clock, self._rng)
+        reporter = Reporter(self._client, self._pods.get_by_key, self._clock, self._rng)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._nodes.run(), name="scheduler nodes")
             tasks.create_task(self._pods.run(), name="scheduler pods")

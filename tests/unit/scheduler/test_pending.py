@@ -90,6 +90,15 @@ def test_after_errors_nothing_comes_back_sooner(times: int, delay: float) -> Non
     assert pending.next_due() == now + delay
 
 
+def test_an_error_after_a_refusal_is_an_error() -> None:
+    pending = refused("NodeResourcesFit")
+    pending.wake(Change.NODE)
+    (pod,) = pending.take(10, 1050.0)
+    pending.retry(pod, 1050.0)
+    assert not pending.wake(Change.NODE)
+    assert pending.next_due() == 1051.0
+
+
 def test_the_safety_net() -> None:
     pending = refused("NodeAffinity")
     assert taken(pending, 1000.0 + LONGEST_REST - 1) == []
