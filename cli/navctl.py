@@ -93,7 +93,7 @@ def _run(arguments: list[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except click.ClickException as error:
-        return _fail(f"error: {error.format_message()}")
+        return _fail(_misused(error))
     except Exception as error:
         if reader_has_gone(error):
             # head or less has what it wanted: that is no failure.
@@ -104,6 +104,15 @@ def _run(arguments: list[str] | None) -> int:
             raise
         return _fail(message, getattr(error, "exit_code", 1))
     return code if isinstance(code, int) else 0
+
+
+def _misused(error: click.ClickException) -> str:
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        near = f" (did you mean {error.possibilities[0]}?)" if error.possibilities else ""
+        message = f"unknown flag: {error.option_name}{near}"
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"error: {message}" + (f"\nSee '{context.command_path} --help' for usage." if context else "")
 
 
 def _fail(message: str, code: int = 1) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.failure import Failure
-from orchestrator.api.kinds import Kind, KubeObject, kind_of
+from orchestrator.api.kinds import K, Kind, KubeObject, kind_of
 
 if TYPE_CHECKING:
     from cli.jsonpath import Json
@@ -43,13 +44,44 @@ def read_format(text: str | None) -> Format:
     if name in ("jsonpath", "custom-columns") and not argument:
         raise Failure(f"{name} needs a template: -o {name}=TEMPLATE")
     if name == "jsonpath":
-        from cli.jsonpath import JsonPathError, parse
-
-        try:
-            parse(argument)
-        except JsonPathError as error:
-            raise Failure(f"error parsing jsonpath {argument}: {error}") from None
+        _check(argument)
+    if name == "custom-columns":
+        _columns(argument)
     return Format(name, argument)
+
+
+def read_path(flag: str, text: str) -> str:
+    """One JSONPath, with or without its braces and its first dot. Raises Failure for one that can't be read."""
+    inner = text.removeprefix("{").removesuffix("}")
+    path = "{" + (inner if inner.startswith((".", "[", "@", "$")) else f".{inner}") + "}"
+    _check(path, f"{flag} ")
+    return path
+
+
+def _check(template: str, what: str = "") -> None:
+    from cli.jsonpath import JsonPathError, parse
+
+    try:
+        parse(template)
+    except JsonPathError as error:
+        raise Failure(f"{what}error parsing jsonpath {template}, {error}") from None
+
+
+def in_order(objects: Sequence[K], path: str) -> list[K]:
+    """The objects by the value of a path; those without one first. Numbers inside texts count as numbers."""
+    from cli.jsonpath import select
+    from orchestrator.api.codec import to_json
+
+    def key(obj: K) -> tuple[int, list[tuple[int, float, str]]]:
+        found = select(path, to_json(obj))
+        if not found:
+            return 0, []
+        if isinstance(found[0], int | float):
+            return 1, [(0, found[0], "")]
+        parts = re.findall(r"\d+|\D+", str(found[0]))
+        return 2, [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+    return sorted(objects, key=key)
 
 
 def reference(obj: KubeObject) -> str:
@@ -72,7 +104,7 @@ def as_document(objects: Sequence[KubeObject], *, single: bool) -> Json:
     return {"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}
 
 
-def show_document(document: Json, shape: Format) -> str:
+def show_document(document: Json, shape: Format, *, headers: bool = True) -> str:
     """A document in one of the formats that are not tables; ends with a newline unless a template decides."""
     match shape.name:
         case "json":
@@ -87,23 +119,30 @@ def show_document(document: Json, shape: Format) -> str:
 
             return render(shape.argument, document)
         case "custom-columns":
-            return _custom_columns(document, shape.argument)
+            return _custom_columns(document, _columns(shape.argument), headers)
         case _:
             raise AssertionError(shape.name)
 
 
-def _custom_columns(document: Json, specification: str) -> str:
-    from cli.jsonpath import render
+def _columns(specification: str) -> list[tuple[str, str]]:
+    """Names and paths of custom columns. Raises Failure for a specification that can't be read."""
+    columns = []
+    for column in specification.split(","):
+        name, _, path = column.partition(":")
+        if not name or not path:
+            raise Failure(f"unexpected custom-columns spec: {column}, expected <header>:<json-path-expr>")
+        columns.append((name, read_path("custom-columns", path)))
+    return columns
 
-    columns = [column.partition(":") for column in specification.split(",")]
-    if any(not path for _, _, path in columns):
-        raise Failure("custom-columns are NAME:PATH, separated by commas: -o custom-columns=NAME:.metadata.name")
+
+def _custom_columns(document: Json, columns: Sequence[tuple[str, str]], headers: bool) -> str:
+    from cli.jsonpath import select, show
+
     assert isinstance(document, dict)
     listed = document.get("items")
     items = listed if isinstance(listed, list) else [document]
-    paths = ["{" + path.strip("{}") + "}" for _, _, path in columns]
-    rows = [[render(path, item) or "<none>" for path in paths] for item in items]
-    return align([[name for name, _, _ in columns], *rows])
+    rows = [[",".join(map(show, select(path, item))) or "<none>" for _, path in columns] for item in items]
+    return align([[name for name, _ in columns], *rows] if headers else rows)
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
@@ -144,7 +183,7 @@ def rows_of(kind: Kind, objects: Sequence[KubeObject], now: datetime, options: T
         for row, obj in zip(rows, objects, strict=True):
             labels = sorted(obj.metadata.labels.items())
             row.append(",".join(f"{key}={value}" for key, value in labels) or "<none>")
-    if options.namespaces:
+    if options.namespaces and kind.namespaced:
         header.insert(0, "NAMESPACE")
         for row, obj in zip(rows, objects, strict=True):
             row.insert(0, obj.metadata.namespace)

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from cli.failure import Failure, describe_failure
+from cli.flags import Command
 from cli.manifests import Manifest, Unknown, decode, read_documents
 from cli.output import Format, as_document, read_format, reference, show_document
 from cli.target import Target, target_options
@@ -24,7 +25,7 @@ from orchestrator.client import Client, PatchType
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.option(
     "-f", "--filename", "files", multiple=True, required=True, help="A file, a folder or - for standard input."

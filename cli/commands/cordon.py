@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from cli.flags import Command
 from cli.target import Target, target_options
 from orchestrator.api.v1 import Node
 from orchestrator.client import Client
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.argument("nodes", nargs=-1, required=True)
 def cordon(target: Target, nodes: tuple[str, ...]) -> None:
@@ -17,7 +18,7 @@ def cordon(target: Target, nodes: tuple[str, ...]) -> None:
     _set(target, nodes, unschedulable=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.argument("nodes", nargs=-1, required=True)
 def uncordon(target: Target, nodes: tuple[str, ...]) -> None:

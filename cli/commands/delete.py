@@ -11,6 +11,7 @@ import click
 
 from cli.durations import DURATION
 from cli.failure import Failure
+from cli.flags import Command
 from cli.manifests import decode, read_documents
 from cli.output import reference_to
 from cli.references import read_references
@@ -27,7 +28,7 @@ class _Doomed:
     name: str
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.argument("what", nargs=-1)
 @click.option("-f", "--filename", "files", multiple=True, help="Delete the objects of these manifests.")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from cli.descriptions.object import describe_object
+from cli.flags import Command
 from cli.references import read_references
 from cli.target import Target, target_options
 from orchestrator.api.kinds import KubeObject
@@ -16,7 +17,7 @@ from orchestrator.api.v1 import Event, Node, Pod
 from orchestrator.client import Client
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.argument("what", nargs=-1)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of all namespaces.")

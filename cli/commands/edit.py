@@ -13,6 +13,7 @@ import click
 import yaml
 
 from cli.failure import Failure, describe_failure
+from cli.flags import Command
 from cli.output import reference
 from cli.references import read_named
 from cli.target import Target, target_options
@@ -30,7 +31,7 @@ _HEAD = """\
 """
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.argument("what", nargs=-1)
 def edit(target: Target, what: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import click
 
 from cli.failure import Failure
+from cli.flags import Command
 from cli.pods import containers_of, one_pod
 from cli.target import Target, target_options
 from orchestrator.client import Channel, Client, ExecSession
@@ -22,7 +23,7 @@ from orchestrator.client import Channel, Client, ExecSession
 PIECE = 32 << 10
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": True})
+@click.command("exec", cls=Command)
 @target_options
 @click.argument("pod")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)

@@ -9,8 +9,20 @@ from datetime import UTC, datetime
 
 import click
 
-from cli.failure import Failure
-from cli.output import Format, TableOptions, align, as_document, read_format, reference, rows_of, show_document
+from cli.failure import Failure, describe_failure
+from cli.flags import Command
+from cli.output import (
+    Format,
+    TableOptions,
+    align,
+    as_document,
+    in_order,
+    read_format,
+    read_path,
+    reference,
+    rows_of,
+    show_document,
+)
 from cli.references import Reference, read_references
 from cli.target import Target, target_options
 from orchestrator.api import errors
@@ -20,7 +32,7 @@ from orchestrator.client import ChangeType, Client
 PAGE = 500
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.argument("what", nargs=-1)
 @click.option("-o", "--output", help="wide, yaml, json, name, jsonpath=TEMPLATE or custom-columns=SPEC.")
@@ -32,6 +44,7 @@ PAGE = 500
 @click.option("--no-headers", is_flag=True, help="Leave the header line out.")
 @click.option("--show-labels", is_flag=True, help="Show all labels as the last column.")
 @click.option("-L", "--label-columns", multiple=True, help="Show this label as a column (may be repeated).")
+@click.option("--sort-by", help="Sort by the value of a JSONPath: .metadata.creationTimestamp.")
 @click.option("--ignore-not-found", is_flag=True, help="Exit with 0 when the object does not exist.")
 def get(
     target: Target,
@@ -45,6 +58,7 @@ def get(
     no_headers: bool,
     show_labels: bool,
     label_columns: tuple[str, ...],
+    sort_by: str | None,
     ignore_not_found: bool,
 ) -> int:
     """Show objects: navctl get pods, navctl get deploy/web -o yaml, navctl get pods,svc -A."""
@@ -52,6 +66,9 @@ def get(
     shape = read_format(output)
     if all_namespaces and any(reference.name for reference in references):
         raise Failure("a resource cannot be retrieved by name across all namespaces: leave out the name or -A")
+    if (selector or field_selector) and any(reference.name for reference in references):
+        raise Failure("name cannot be provided when a selector is specified")
+    order = read_path("--sort-by", sort_by) if sort_by else None
     kinds = list(dict.fromkeys(reference.kind for reference in references))
     options = TableOptions(
         wide=shape.name == "wide",
@@ -64,9 +81,9 @@ def get(
     finder = _Finder(references, all_namespaces, selector, field_selector, ignore_not_found)
     if watch or watch_only:
         if len(kinds) > 1 or len(references) > 1:
-            raise Failure("watch follows one resource type, or one object of it")
+            raise Failure("you may only specify a single resource type, or one object, with --watch")
         return target.run(lambda client, namespace: _watch(client, namespace, finder, shape, options, watch_only))
-    return target.run(lambda client, namespace: _show(client, namespace, finder, shape, options))
+    return target.run(lambda client, namespace: _show(client, namespace, finder, shape, options, order))
 
 
 class _Finder:
@@ -123,8 +140,12 @@ class _Finder:
                 return items, page.resource_version
 
 
-async def _show(client: Client, namespace: str, finder: _Finder, shape: Format, options: TableOptions) -> int:
+async def _show(
+    client: Client, namespace: str, finder: _Finder, shape: Format, options: TableOptions, order: str | None
+) -> int:
     found = await finder.find(client, namespace)
+    if order is not None:
+        found = [(kind, in_order(group, order)) for kind, group in found]
     objects = [obj for _, group in found for obj in group]
     if shape.name == "name":
         sys.stdout.write("".join(f"{reference(obj)}\n" for obj in objects))
@@ -133,12 +154,15 @@ async def _show(client: Client, namespace: str, finder: _Finder, shape: Format, 
         tables = [align(rows_of(kind, group, now, options)) for kind, group in found if group]
         sys.stdout.write("\n".join(tables))
         if not objects and not finder.failures and not finder.ignore_missing:
-            place = "" if finder.everywhere or not any(k.namespaced for k, _ in found) else f" in {namespace} namespace"
-            click.echo(f"No resources found{place}.", err=True)
+            place = (
+                "" if finder.everywhere or not any(k.namespaced for k, _ in found) else f" in {namespace} namespace."
+            )
+            click.echo(f"No resources found{place}", err=True)
     elif objects or not finder.single:
-        sys.stdout.write(show_document(as_document(objects, single=finder.single), shape))
+        sys.stdout.write(show_document(as_document(objects, single=finder.single), shape, headers=options.headers))
+    sys.stdout.flush()
     for failure in finder.failures:
-        click.echo(f"Error from server ({failure.reason}): {failure.message}", err=True)
+        click.echo(describe_failure(failure), err=True)
     return 1 if finder.failures else 0
 
 
@@ -152,6 +176,8 @@ async def _watch(
         fields = ",".join(filter(None, (fields, f"metadata.name={one.name}")))
         finder = _Finder([Reference(one.kind)], False, finder.labels, fields, finder.ignore_missing)
     present, version = await finder.list(client, one.kind, place)
+    if one.name is not None and not present and not finder.ignore_missing:
+        raise errors.NotFound.of(one.kind.resource, one.name)
     printer = _RowPrinter(one.kind, options) if shape.is_table else None
     if not changes_only:
         _show_changes(present, shape, printer)

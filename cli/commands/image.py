@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from cli.failure import Failure
+from cli.flags import Group
 from orchestrator.paths import Paths
 
 _NAME_ANNOTATION = "io.containerd.image.name"
 
 
-@click.group()
+@click.group(cls=Group)
 def image() -> None:
     """Images of this machine."""
 

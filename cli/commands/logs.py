@@ -13,6 +13,7 @@ import click
 
 from cli.durations import DURATION
 from cli.failure import Failure
+from cli.flags import Command
 from cli.pods import containers_of, one_pod
 from cli.target import Target, target_options
 from orchestrator.api.v1 import Pod
@@ -33,7 +34,7 @@ class _Options:
     limit_bytes: int | None
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.argument("pod", required=False)
 @click.argument("container_argument", metavar="[CONTAINER]", required=False)

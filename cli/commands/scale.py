@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from cli.failure import Failure
+from cli.flags import Command
 from cli.output import reference_to
 from cli.references import read_named
 from cli.target import Target, target_options
 from orchestrator.client import Client
 
 
-@click.command()
+@click.command(cls=Command)
 @target_options
 @click.argument("what", nargs=-1)
 @click.option("--replicas", type=click.IntRange(min=0), required=True, help="The wanted number of copies.")
