@@ -19,9 +19,7 @@ from orchestrator.api.v1 import Service, options_pb2
 # Values that mean "as it is anyway". Defaults that the schema gives are found there.
 _HARMLESS: Mapping[str, tuple[object, ...]] = {
     "navarch.v1.PodSpec.host_users": (True,),
-    "navarch.v1.PodSpec.priority": (0,),
     "navarch.v1.PodSpec.preemption_policy": ("PreemptLowerPriority",),
-    "navarch.v1.ServiceSpec.external_traffic_policy": ("Cluster",),
     "navarch.v1.PodSpec.set_hostname_as_fqdn": (False,),
     "navarch.v1.Lifecycle.stop_signal": ("SIGTERM",),
 }

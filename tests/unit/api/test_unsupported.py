@@ -32,8 +32,9 @@ def test_each_field_with_its_path_and_reason() -> None:
     ("spec", "count"),
     [
         ({"sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "externalTrafficPolicy": "Cluster"}, 0),
-        ({"sessionAffinity": "ClientIP"}, 1),
-        ({"externalTrafficPolicy": "Local"}, 1),
+        ({"sessionAffinity": "ClientIP"}, 0),
+        ({"externalTrafficPolicy": "Local"}, 0),
+        ({"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}, 1),
         ({"type": "LoadBalancer"}, 1),
     ],
 )
@@ -41,7 +42,7 @@ def test_services(spec: dict[str, Any], count: int) -> None:
     assert len(warned({"kind": "Service", "spec": spec})) == count
 
 
-@pytest.mark.parametrize("spec", [{}, {"hostUsers": True}, {"preemptionPolicy": "PreemptLowerPriority", "priority": 0}])
+@pytest.mark.parametrize("spec", [{}, {"hostUsers": True}, {"preemptionPolicy": "PreemptLowerPriority", "priority": 7}])
 def test_what_happens_anyway_draws_no_warning(spec: dict[str, Any]) -> None:
     assert warned({"kind": "Pod", "spec": spec}) == []
 
