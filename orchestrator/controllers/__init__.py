@@ -12,6 +12,7 @@ from orchestrator.client import Client
 from orchestrator.clock import Clock
 from orchestrator.controllers.deployment import DeploymentController
 from orchestrator.controllers.endpointslice import EndpointSliceController
+from orchestrator.controllers.fresh import Fresh
 from orchestrator.controllers.garbage_collector import GarbageCollector
 from orchestrator.controllers.informers import Informers
 from orchestrator.controllers.namespace import NamespaceController
@@ -30,10 +31,16 @@ def controllers(client: Client, clock: Clock) -> Sequence[Service]:
         Reconciler(DeploymentController(informers), client, clock),
         Reconciler(ReplicaSetController(informers), client, clock),
         Reconciler(EndpointSliceController(informers), client, clock),
-        Reconciler(NodeLifecycleController(informers, clock), client, clock),
+        Fresh(
+            NodeLifecycleController.name,
+            lambda: Reconciler(NodeLifecycleController(informers, clock), client, clock),
+        ),
         Reconciler(PodCidrController(informers), client, clock, workers=1),
         Reconciler(ServiceAccountController(informers), client, clock),
-        Reconciler(PodGarbageCollector(informers, clock), client, clock),
+        Fresh(
+            PodGarbageCollector.name,
+            lambda: Reconciler(PodGarbageCollector(informers, clock), client, clock),
+        ),
         Reconciler(GarbageCollector(informers), client, clock),
         NamespaceController(informers, client, clock, random.Random()),
     ]

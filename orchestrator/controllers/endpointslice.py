@@ -2,13 +2,16 @@
 
 Endpoints stay in the slice they are in, so a change of one pod rewrites one slice; new ones fill the slices there are
 before another is made. Pods whose named target ports lead to different numbers get slices of their own.
+
+A Service with a selector always has a slice, if an empty one, and a slice that has lost its endpoints becomes the next
+one that is needed: whoever reads slices never sees the old ones gone and the new ones not yet there.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,7 +55,8 @@ def decide(seen: Observed, now: datetime) -> Plan:
     if seen.service.metadata.HasField("deletion_timestamp"):
         return Plan()
     wanted: dict[Ports, dict[str, Endpoint]] = defaultdict(dict)
-    if seen.service.spec.selector and seen.service.spec.type != "ExternalName":
+    selects = bool(seen.service.spec.selector) and seen.service.spec.type != "ExternalName"
+    if selects:
         for pod in seen.pods:
             if pod.status.pod_ip and pod.status.phase not in FINISHED:
                 ports = _ports(seen.service, pod)
@@ -60,25 +64,27 @@ def decide(seen: Observed, now: datetime) -> Plan:
     present: dict[Ports, list[EndpointSlice]] = defaultdict(list)
     for piece in sorted(seen.slices, key=lambda each: each.metadata.name):
         present[_ports_of(piece)].append(piece)
-    create: list[EndpointSlice] = []
     update: list[EndpointSlice] = []
-    delete: list[Deletion] = []
-    taken = {piece.metadata.name for piece in seen.slices}
+    emptied: list[EndpointSlice] = []
+    missing: list[tuple[Ports, list[Endpoint]]] = []
     for ports in sorted({*wanted, *present}):
         filled, left = _keep_places(present.get(ports, ()), dict(wanted.get(ports, {})))
         _fill(filled, left)
+        emptied += [before for before, after in filled if not after.endpoints]
         for before, after in filled:
-            if not after.endpoints:
-                delete.append(Deletion(before))
-            elif not _same(after, before, seen.service):
-                after.metadata.labels.update(_labels(seen.service))
+            if after.endpoints and _labelled(after, seen.service) != before:
                 update.append(after)
-        while left:
-            part = [left.pop(uid) for uid in sorted(left)[:SLICE_LIMIT]]
-            name = _name(seen.service, taken)
-            taken.add(name)
-            create.append(_slice(seen.service, name, ports, part))
-    return Plan(create=create, update=update, delete=delete)
+        in_order = [left[uid] for uid in sorted(left)]
+        missing += [(ports, in_order[at : at + SLICE_LIMIT]) for at in range(0, len(in_order), SLICE_LIMIT)]
+    if len(emptied) == len(seen.slices) and not missing and selects:
+        missing.append(((), []))
+    for (ports, endpoints), before in zip(missing, emptied, strict=False):
+        after = _labelled(_filled(clone(before), ports, endpoints), seen.service)
+        if after != before:
+            update.append(after)
+    names = _names(seen.service, {piece.metadata.name for piece in seen.slices})
+    create = [_slice(seen.service, next(names), *each) for each in missing[len(emptied) :]]
+    return Plan(create=create, update=update, delete=[Deletion(each) for each in emptied[len(missing) :]])
 
 
 def _keep_places(
@@ -106,8 +112,13 @@ def _fill(pairs: Iterable[tuple[EndpointSlice, EndpointSlice]], left: dict[str, 
             after.endpoints.append(left.pop(uid))
 
 
-def _same(after: EndpointSlice, before: EndpointSlice, service: Service) -> bool:
-    return after == before and _labels(service).items() <= before.metadata.labels.items()
+def _labelled(piece: EndpointSlice, service: Service) -> EndpointSlice:
+    """The slice, changed in place, with the labels it has to have."""
+    wanted = _labels(service)
+    if dict(piece.metadata.labels) != wanted:
+        piece.metadata.labels.clear()
+        piece.metadata.labels.update(wanted)
+    return piece
 
 
 def _ports(service: Service, pod: Pod) -> Ports:
@@ -171,8 +182,15 @@ def _slice(service: Service, name: str, ports: Ports, endpoints: Iterable[Endpoi
             owner_references=[owner_reference(service)],
         ),
         address_type="IPv4",
-        endpoints=endpoints,
     )
+    return _filled(piece, ports, endpoints)
+
+
+def _filled(piece: EndpointSlice, ports: Ports, endpoints: Iterable[Endpoint]) -> EndpointSlice:
+    """The slice, changed in place, with these ports and endpoints."""
+    del piece.ports[:]
+    del piece.endpoints[:]
+    piece.endpoints.extend(endpoints)
     for port_name, protocol, number, app_protocol in ports:
         port = EndpointPort(name=port_name, protocol=protocol, port=number)
         if app_protocol:
@@ -181,10 +199,13 @@ def _slice(service: Service, name: str, ports: Ports, endpoints: Iterable[Endpoi
     return piece
 
 
-def _name(service: Service, taken: set[str]) -> str:
-    """A name for a new slice: always the same one for the same view, so that making it twice makes it once."""
+def _names(service: Service, taken: Set[str]) -> Iterator[str]:
+    """Endless names for new slices: always the same for the same view, so that making them twice makes them once."""
     rng = random.Random("/".join((service.metadata.uid, *sorted(taken))))
-    return with_suffix(service.metadata.name, rng)
+    while True:
+        name = with_suffix(service.metadata.name, rng)
+        if name not in taken:
+            yield name
 
 
 class EndpointSliceController:

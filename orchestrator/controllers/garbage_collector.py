@@ -4,20 +4,21 @@ Three things happen here. An object all of whose owners are gone is deleted. An 
 until the dependents that block it are gone, and they are deleted for it. An object whose dependents are to be orphaned
 has itself removed from their references first.
 
-An owner counts as gone only when the cache of its kind has seen the revision at which the dependent was last written:
-the owner is older than that, so by then it would have been seen.
+An owner counts as gone when its end was seen here, or when it is missing in a cache of its kind that has reached the
+revision at which the dependent was last written: the owner is older than that, so by then it would have been seen.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from orchestrator.api.errors import UnknownKind
-from orchestrator.api.kinds import KubeObject, all_kinds, clone, kind_for, kind_of
-from orchestrator.api.v1 import Event, Lease, OwnerReference
+from orchestrator.api.kinds import Kind, KubeObject, all_kinds, clone, kind_for, kind_of
+from orchestrator.api.v1 import Event, OwnerReference
 from orchestrator.controllers.informers import Informers
 from orchestrator.runtime import Deletion, Plan
 from orchestrator.runtime.reconciler import AnyInformer
@@ -25,8 +26,10 @@ from orchestrator.runtime.reconciler import AnyInformer
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 LOOK_AGAIN_SECONDS = 1.0
-# Kinds that own nothing, are owned by nobody, and change too often to be watched for nothing.
-_IGNORED = (Event, Lease)
+# Owns nothing, is owned by nobody, and comes too often to be watched for nothing.
+_IGNORED = (Event,)
+# The uids of so many objects whose end was seen are remembered.
+REMEMBERED = 10_000
 
 
 class Owner(Enum):
@@ -60,7 +63,8 @@ def decide(seen: Observed, now: datetime) -> Plan:
         return Plan(update=[_without_owners(obj, gone)] if gone else [])
     # An object that is itself waited for takes its own dependents along in the same way.
     waited_for = any(state is Owner.WAITING for _, state in states)
-    return Plan(delete=[Deletion(obj, propagation="Foreground" if waited_for and seen.dependents else "Background")])
+    # Otherwise its own finalizers say how, if somebody has put any.
+    return Plan(delete=[Deletion(obj, propagation="Foreground" if waited_for and seen.dependents else None)])
 
 
 def _leaving(seen: Observed) -> Plan:
@@ -109,6 +113,7 @@ class GarbageCollector:
         }
         for informer in self._informers.values():
             informer.add_index("owner", _owner_uids)
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def informers(self) -> Sequence[AnyInformer]:
         return tuple(self._informers.values())
@@ -123,7 +128,11 @@ class GarbageCollector:
             found = self._owner(owner, metadata.namespace)
             if found is not None and found.metadata.HasField("deletion_timestamp"):
                 yield _key(found)
-        if leaving or informer.get(metadata.namespace, metadata.name) is None:
+        current = informer.get(metadata.namespace, metadata.name)
+        gone = current is None or current.metadata.uid != metadata.uid
+        if gone:
+            self._remember(metadata.uid)
+        if leaving or gone:
             for dependent in self._dependents(metadata.uid):
                 yield _key(dependent)
 
@@ -139,35 +148,49 @@ class GarbageCollector:
     def decide(self, seen: Observed, now: datetime) -> Plan:
         return decide(seen, now)
 
+    def _remember(self, uid: str) -> None:
+        """A uid never comes back, so whatever names this one as its owner has lost it."""
+        self._gone[uid] = None
+        self._gone.move_to_end(uid)
+        if len(self._gone) > REMEMBERED:
+            self._gone.popitem(last=False)
+
     def _dependents(self, uid: str) -> Iterator[KubeObject]:
         for informer in self._informers.values():
             yield from informer.by_index("owner", uid)
 
     def _owner(self, owner: OwnerReference, namespace: str) -> KubeObject | None:
         """The object a reference means, as the cache has it. Another one of its name doesn't count."""
-        informer = self._informer_of(owner)
-        if informer is None:
+        kind = _kind_of(owner)
+        informer = self._informers.get(kind.resource) if kind is not None else None
+        if kind is None or informer is None:
             return None
-        found: KubeObject | None = informer.get(namespace, owner.name) or informer.get("", owner.name)
+        found: KubeObject | None = informer.get(namespace if kind.namespaced else "", owner.name)
         return found if found is not None and found.metadata.uid == owner.uid else None
 
-    def _informer_of(self, owner: OwnerReference) -> AnyInformer | None:
-        try:
-            return self._informers.get(kind_for(owner.api_version, owner.kind).resource)
-        except UnknownKind:
-            return None
-
     def _state(self, owner: OwnerReference, dependent: KubeObject) -> Owner:
-        informer = self._informer_of(owner)
-        if informer is None:
-            return Owner.PRESENT  # of a kind that is not known here: nothing can be said, so nothing is done
+        kind = _kind_of(owner)
+        informer = self._informers.get(kind.resource) if kind is not None else None
+        if kind is None or informer is None or (kind.namespaced and not dependent.metadata.namespace):
+            # Of a kind that is not known here, or in a namespace that nobody can name: nothing can be said of it, so
+            # nothing is done.
+            return Owner.PRESENT
         found = self._owner(owner, dependent.metadata.namespace)
         if found is None:
+            if owner.uid in self._gone:
+                return Owner.GONE
             far_enough = informer.resource_version >= int(dependent.metadata.resource_version or 0)
             return Owner.GONE if far_enough else Owner.UNKNOWN
         if FOREGROUND in found.metadata.finalizers and found.metadata.HasField("deletion_timestamp"):
             return Owner.WAITING
         return Owner.PRESENT
+
+
+def _kind_of(owner: OwnerReference) -> Kind | None:
+    try:
+        return kind_for(owner.api_version, owner.kind)
+    except UnknownKind:
+        return None
 
 
 def _owner_uids(obj: KubeObject) -> Iterable[str]:

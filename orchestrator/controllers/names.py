@@ -20,4 +20,6 @@ def suffix(rng: random.Random) -> str:
 
 def with_suffix(base: str, rng: random.Random) -> str:
     """A name of at most 63 characters that begins with `base`, as far as that fits."""
-    return f"{base[: NAME_LIMIT - SUFFIX_LENGTH - 1]}-{suffix(rng)}"
+    # A base that is cut inside must not leave a dot or dash before the dash: no name has that.
+    kept = base[: NAME_LIMIT - SUFFIX_LENGTH - 1].rstrip("-.")
+    return f"{kept}-{suffix(rng)}"

@@ -67,21 +67,24 @@ def _told(namespace: Namespace, remaining: Mapping[Kind, Sequence[KubeObject]], 
             for finalizer in obj.metadata.finalizers:
                 held[finalizer] = held.get(finalizer, 0) + 1
     told = clone(namespace)
-    _set(told, _CONTENT, "SomeResourcesRemain", f"Some resources are remaining: {counts}", now)
+    _set(told, _CONTENT, "True", "SomeResourcesRemain", f"Some resources are remaining: {counts}", now)
     if held:
         finalizers = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(held.items()))
         message = f"Some content in the namespace has finalizers remaining: {finalizers}"
-        _set(told, _FINALIZERS, "SomeFinalizersRemain", message, now)
+        _set(told, _FINALIZERS, "True", "SomeFinalizersRemain", message, now)
+    else:
+        message = "All content-preserving finalizers finished"
+        _set(told, _FINALIZERS, "False", "ContentHasNoFinalizers", message, now)
     return told
 
 
-def _set(namespace: Namespace, kind: str, reason: str, message: str, now: datetime) -> None:
+def _set(namespace: Namespace, kind: str, value: str, reason: str, message: str, now: datetime) -> None:
     known = next((each for each in namespace.status.conditions if each.type == kind), None)
     if known is None:
         known = namespace.status.conditions.add(type=kind)
-    if known.status != "True":
+    if known.status != value:
         known.last_transition_time.CopyFrom(to_timestamp(now.replace(microsecond=0)))
-    known.status, known.reason, known.message = "True", reason, message
+    known.status, known.reason, known.message = value, reason, message
 
 
 class NamespaceController:

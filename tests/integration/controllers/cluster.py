@@ -17,6 +17,7 @@ from orchestrator.api import errors
 from orchestrator.api.kinds import KubeObject, clone
 from orchestrator.api.timestamps import to_timestamp
 from orchestrator.api.v1 import (
+    ConfigMap,
     Deployment,
     EndpointSlice,
     Event,
@@ -36,7 +37,7 @@ from orchestrator.runtime import Supervision
 K = TypeVar("K", bound=KubeObject)
 
 PATIENCE = 20.0
-KINDS = (Pod, ReplicaSet, Deployment, EndpointSlice, Service, Node, Namespace, ServiceAccount, Event)
+KINDS = (Pod, ReplicaSet, Deployment, EndpointSlice, Service, Node, Namespace, ServiceAccount, ConfigMap, Event)
 
 
 class FlowingClock(FakeClock):
@@ -56,6 +57,7 @@ class Kubelet:
         self._pods = pods
         self._clock = clock
         self._work: asyncio.Queue[str] = asyncio.Queue()
+        self._turns = itertools.count()
         self._addresses = (f"10.244.{a}.{b}" for a in range(256) for b in range(1, 255))
         self.nodes: Sequence[str] = ("n1", "n2", "n3")
         # Which pods come up, and which go when they are asked to.
@@ -68,7 +70,6 @@ class Kubelet:
             self._work.put_nowait(f"{pod.metadata.namespace}/{pod.metadata.name}")
 
     async def run(self) -> None:
-        turns = itertools.cycle(range(len(self.nodes)))
         end = self._pods.subscribe(
             lambda _, new: self._work.put_nowait(f"{new.metadata.namespace}/{new.metadata.name}") if new else None
         )
@@ -77,13 +78,13 @@ class Kubelet:
                 pod = self._pods.get_by_key(await self._work.get())
                 if pod is not None:
                     try:
-                        await self._tend(pod, self.nodes[next(turns) % len(self.nodes)])
+                        await self._tend(pod)
                     except (errors.Conflict, errors.NotFound):
                         continue  # seen too late: the change that made it so wakes us again
         finally:
             end()
 
-    async def _tend(self, pod: Pod, node: str) -> None:
+    async def _tend(self, pod: Pod) -> None:
         if pod.metadata.HasField("deletion_timestamp"):
             if self.ends(pod):
                 await self._client.delete(
@@ -94,7 +95,7 @@ class Kubelet:
                     uid=pod.metadata.uid,
                 )
         elif not pod.spec.node_name:
-            await self._client.bind(pod, node)
+            await self._client.bind(pod, self.nodes[next(self._turns) % len(self.nodes)])
         elif pod.status.phase == "Pending" and self.starts(pod):
             await self.set_ready(pod, ready=True)
 
@@ -146,10 +147,9 @@ class Cluster:
 
     def story(self) -> str:
         """What there is, for the reader of a failed test."""
+        kinds = (self.informer(Deployment), self.informer(ReplicaSet), self.informer(Pod))
         lines = [
-            f"{type(each).__name__} {each.metadata.namespace}/{each.metadata.name}: {each}"
-            for kind in (Deployment, ReplicaSet, Pod)
-            for each in self.informer(kind).list()
+            f"{type(each).__name__} {each.metadata} {each.status}" for informer in kinds for each in informer.list()
         ]
         return "\n".join(line.replace("\n", " ")[:1500] for line in lines)
 
