@@ -11,9 +11,8 @@ import pytest
 
 from agents.cri.client import CriClient
 from agents.node.agent import NodeAgent
-from orchestrator import kubeconfig
 from orchestrator.api import errors
-from orchestrator.api.v1 import ConfigMap, Event, Node, Pod
+from orchestrator.api.v1 import ConfigMap, ContainerStatus, Event, Node, Pod
 from orchestrator.client import ChangeType, Client
 from orchestrator.clock import SystemClock
 from orchestrator.paths import Paths
@@ -110,7 +109,6 @@ async def cluster(runtime_lab: RuntimeLab, cri: CriClient, tmp_path: Path) -> As
     for name in ("node.crt", "node.key", "ca.crt"):
         runtime_lab.paths.pki.mkdir(parents=True, exist_ok=True)
         (runtime_lab.paths.pki / name).write_bytes((server.paths.pki / name).read_bytes())
-    assert kubeconfig is not None
     async with server.connect() as client:
         made = Cluster(server, client, runtime_lab)
         await made.start_agent()
@@ -128,6 +126,11 @@ def make_pod(name: str, command: list[str], *, restart_policy: str = "Always") -
     pod.spec.termination_grace_period_seconds = 1
     pod.spec.containers.add(name="main", image=BUSYBOX_IMAGE, command=command)
     return pod
+
+
+def main(pod: Pod) -> ContainerStatus:
+    """The status of its first container; an empty one before there is any."""
+    return pod.status.container_statuses[0] if pod.status.container_statuses else ContainerStatus()
 
 
 def is_running(pod: Pod) -> bool:
@@ -158,9 +161,7 @@ async def test_a_pod_runs_and_goes(cluster: Cluster, cri: CriClient) -> None:
 
 async def test_a_pod_that_ends_has_succeeded_or_failed(cluster: Cluster) -> None:
     await cluster.run(make_pod("good", ["true"], restart_policy="Never"))
-    await cluster.run(
-        make_pod("bad", ["sh", "-c", "echo over > /dev/termination-log; exit 3"], restart_policy="Never")
-    )
+    await cluster.run(make_pod("bad", ["sh", "-c", "echo over > /dev/termination-log; exit 3"], restart_policy="Never"))
     good = await cluster.until("good", lambda pod: pod.status.phase == "Succeeded")
     assert good.status.container_statuses[0].state.terminated.reason == "Completed"
     bad = await cluster.until("bad", lambda pod: pod.status.phase == "Failed")
@@ -170,9 +171,7 @@ async def test_a_pod_that_ends_has_succeeded_or_failed(cluster: Cluster) -> None
 
 async def test_a_container_that_ends_is_started_again_with_growing_delays(cluster: Cluster) -> None:
     await cluster.run(make_pod("crash", ["sh", "-c", "exit 1"]))
-    pod = await cluster.until(
-        "crash", lambda pod: pod.status.container_statuses[0].state.waiting.reason == "CrashLoopBackOff"
-    )
+    pod = await cluster.until("crash", lambda pod: main(pod).state.waiting.reason == "CrashLoopBackOff")
     status = pod.status.container_statuses[0]
     assert status.restart_count == 1
     assert status.state.waiting.message == (
@@ -185,7 +184,7 @@ async def test_a_container_killed_from_outside_comes_back(cluster: Cluster, cri:
     await cluster.run(make_pod("web", ["sleep", "600"]))
     before = (await cluster.until("web", is_ready)).status.container_statuses[0].container_id
     await cri.stop_container(before.removeprefix("containerd://"), 0)
-    pod = await cluster.until("web", lambda pod: pod.status.container_statuses[0].restart_count == 1 and is_ready(pod))
+    pod = await cluster.until("web", lambda pod: main(pod).restart_count == 1 and is_ready(pod))
     status = pod.status.container_statuses[0]
     assert status.container_id != before
     assert status.last_state.terminated.container_id == before
@@ -196,7 +195,7 @@ async def test_a_new_sandbox_when_the_old_one_dies(cluster: Cluster, cri: CriCli
     before = await cluster.until("web", is_ready)
     sandbox = (await cri.list_pod_sandboxes())[0].id
     await cri.stop_pod_sandbox(sandbox)
-    pod = await cluster.until("web", lambda pod: pod.status.container_statuses[0].restart_count == 1 and is_ready(pod))
+    pod = await cluster.until("web", lambda pod: main(pod).restart_count == 1 and is_ready(pod))
     assert pod.status.pod_ip != before.status.pod_ip
     assert [each.id for each in await cri.list_pod_sandboxes() if each.id == sandbox] in ([], [sandbox])
 
@@ -214,9 +213,10 @@ async def test_a_restarted_agent_touches_nothing(cluster: Cluster, cri: CriClien
     await cluster.until("three", is_ready)
     after = await cluster.until("one", is_ready)
     assert after.status == before["one"].status
-    assert containers.items() >= {
-        each.id: each.state for each in await cri.list_containers() if each.id in containers
-    }.items()
+    assert (
+        containers.items()
+        >= {each.id: each.state for each in await cri.list_containers() if each.id in containers}.items()
+    )
     async with asyncio.timeout(PATIENCE):
         while {pod.metadata.name for pod in (await cluster.client.list(Pod, namespace="default")).items} != {
             "one",
@@ -250,7 +250,7 @@ async def test_what_a_container_lacks_is_told_and_made_good(cluster: Cluster) ->
     await cluster.run(pod)
     waiting = await cluster.until(
         "web",
-        lambda pod: pod.status.container_statuses[0].state.waiting.reason == "CreateContainerConfigError",
+        lambda pod: main(pod).state.waiting.reason == "CreateContainerConfigError",
     )
     assert waiting.status.container_statuses[0].state.waiting.message == 'configmap "settings" not found'
     settings = ConfigMap(data={"color": "blue"})
@@ -264,9 +264,7 @@ async def test_an_image_that_cannot_be_had(cluster: Cluster) -> None:
     pod.spec.containers[0].image = "registry.invalid/none:1"
     pod.spec.containers[0].image_pull_policy = "Never"
     await cluster.run(pod)
-    await cluster.until(
-        "web", lambda pod: pod.status.container_statuses[0].state.waiting.reason == "ErrImageNeverPull"
-    )
+    await cluster.until("web", lambda pod: main(pod).state.waiting.reason == "ErrImageNeverPull")
     await cluster.remove("web")
 
 
@@ -295,9 +293,7 @@ async def test_probes_make_ready_and_restart(cluster: Cluster) -> None:
         await cri.exec_sync(container_id, ["touch", "/ready"], 5)
         await cluster.until("web", is_ready)
         await cri.exec_sync(container_id, ["rm", "/alive"], 5)
-    again = await cluster.until(
-        "web", lambda pod: pod.status.container_statuses[0].restart_count == 1 and is_running(pod)
-    )
+    again = await cluster.until("web", lambda pod: main(pod).restart_count == 1 and is_running(pod))
     assert not is_ready(again)
 
 
