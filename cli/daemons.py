@@ -38,6 +38,11 @@ class Settings:
     def runtime_socket(self) -> Path:
         return self.containerd_socket or self.paths.containerd_socket
 
+    @property
+    def cni_directory(self) -> Path:
+        """Where the runtime looks for its network configuration: the machine's own runtime, at the usual place."""
+        return self.paths.cni_conf if self.containerd_socket is None else Path("/etc/cni/net.d")
+
 
 Connect = Callable[[str], Awaitable[Client]]
 Builder = Callable[[Settings, Connect, Clock], Awaitable[Service]]
@@ -125,7 +130,9 @@ async def _node(settings: Settings, connect: Connect, clock: Clock) -> Service:
 async def _network(settings: Settings, connect: Connect, clock: Clock) -> Service:
     from agents.network.agent import NetworkAgent
 
-    return NetworkAgent(settings.paths, settings.node_name, await connect("network"), clock)
+    return NetworkAgent(
+        settings.paths, settings.node_name, await connect("network"), clock, cni_directory=settings.cni_directory
+    )
 
 
 async def _proxy(settings: Settings, connect: Connect, clock: Clock) -> Service:

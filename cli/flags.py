@@ -6,9 +6,12 @@ kubectl takes a short flag's value after an equals sign (`-o=yaml`), and a value
 
 from __future__ import annotations
 
+import difflib
 import re
 
 import click
+
+from cli.failure import Failure
 
 _SHORT = re.compile(r"(-[A-Za-z])=(.*)", re.DOTALL)
 _TRUE = ("true", "t", "1")
@@ -41,6 +44,16 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group of such commands, that says which one was probably meant."""
 
     command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f' (did you mean "{near[0]}"?)' if near else ""
+            raise Failure(f'unknown command "{name}"{hint}: see {ctx.command_path} --help')
+        return super().resolve_command(ctx, args)

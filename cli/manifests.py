@@ -27,10 +27,14 @@ class Manifest:
 
 
 def read_documents(names: Iterable[str], *, recursive: bool) -> list[Document]:
-    """All documents of files, folders and "-". Raises Failure when there are none."""
-    documents = [document for text, source in _texts(names, recursive) for document in read_manifests(text, source)]
+    """All documents of files, folders and "-". Raises Failure when one can't be read, or there are none at all."""
+    names = list(names)
+    try:
+        documents = [document for text, source in _texts(names, recursive) for document in read_manifests(text, source)]
+    except ApiError as error:
+        raise Failure(error.message) from error
     if not documents:
-        raise Failure("no objects passed: the files hold no manifest")
+        raise Failure(f"no objects passed: there is no manifest in {', '.join(names)}")
     return documents
 
 

@@ -13,7 +13,8 @@ import sys
 
 import click
 
-from cli.failure import Failure, describe_failure, reader_has_gone
+from cli.failure import describe_failure, reader_has_gone
+from cli.flags import Group
 
 INTERRUPTED = 130  # what a shell says of a process ended by Ctrl-C
 
@@ -36,7 +37,7 @@ _COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -56,18 +57,6 @@ class LazyGroup(click.Group):
             gc.enable()
         assert isinstance(command, click.Command)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f' (did you mean "{near[0]}"?)' if near else ""
-            raise Failure(f'unknown command "{args[0]}"{hint}: see navctl --help') from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

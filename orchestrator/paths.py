@@ -58,11 +58,12 @@ class Paths:
 
     @property
     def pod_logs(self) -> Path:
-        return self.root / "var" / "log" / "pods"
+        return self.log / "pods"
 
     @property
     def cni_conf(self) -> Path:
-        return self.root / "etc" / "cni" / "net.d"
+        """The network configuration of our own runtime, apart from that of the machine's."""
+        return self.etc / "cni"
 
     def kubeconfig(self, name: str) -> Path:
         """The kubeconfig of one identity: "admin", "scheduler", "controllers", "node", "proxy", "network"."""

@@ -32,8 +32,12 @@ class NetworkAgent:
 
     name = "network"
 
-    def __init__(self, paths: Paths, node_name: str, client: Client, clock: Clock) -> None:
-        self._paths = paths
+    def __init__(
+        self, paths: Paths, node_name: str, client: Client, clock: Clock, *, cni_directory: Path | None = None
+    ) -> None:
+        """`cni_directory` is where the runtime looks for its network configuration (default: where ours does)."""
+        self._state = paths.lib / "cni"
+        self._cni_directory = cni_directory or paths.cni_conf
         self._node_name = node_name
         self._clock = clock
         self._nodes = Informer(client, Node, field_selector=f"metadata.name={node_name}")
@@ -63,9 +67,9 @@ class NetworkAgent:
         try:
             Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
             await self._nftables.apply(masquerade_table(pod_cidr))
-            configuration = cni_configuration(pod_cidr, self._paths.lib / "cni")
-            self._paths.cni_conf.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._paths.cni_conf / CONFIGURATION_FILE, configuration.encode(), mode=0o644)
+            configuration = cni_configuration(pod_cidr, self._state)
+            self._cni_directory.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._cni_directory / CONFIGURATION_FILE, configuration.encode(), mode=0o644)
         except (OSError, ValueError, NftablesError) as error:
             log.error("the pod network can't be set up", extra=fields(pod_cidr=pod_cidr, error=error))
             return False

@@ -71,5 +71,5 @@ def _is_supervisor(pid: int) -> bool:
 
 
 def remove_files(paths: Paths) -> None:
-    for directory in (paths.lib, paths.run, paths.log, paths.etc, paths.pod_logs):
+    for directory in (paths.lib, paths.run, paths.log, paths.etc):
         shutil.rmtree(directory, ignore_errors=True)

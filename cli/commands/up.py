@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -22,7 +23,9 @@ from cli.failure import Failure
 from cli.progress import Progress
 from orchestrator import kubeconfig
 from orchestrator.api import errors
-from orchestrator.api.v1 import Node
+from orchestrator.api.kinds import K, kind_of
+from orchestrator.api.timestamps import to_datetime
+from orchestrator.api.v1 import Lease, Node
 from orchestrator.client import ChangeType, Client
 from orchestrator.kubeconfig import Connection
 from orchestrator.paths import Paths
@@ -30,6 +33,9 @@ from orchestrator.paths import Paths
 # One interpreter for the control plane, and one each for what must outlive the other's failures.
 PROCESSES = (("server", "scheduler", "controllers"), ("network", "proxy"), ("node",))
 LAST_LINES = 12
+LEASE_NAMESPACE = "kube-node-lease"
+# A running agent has renewed its lease within this time.
+LEASE_SECONDS = 40
 
 
 @click.command()
@@ -59,10 +65,13 @@ def up(
     with progress.step("certificates"):
         make_credentials(settings)
     with progress.step("daemons"):
+        began = datetime.now(UTC)
         started = start_daemons(settings)
+        if not started:
+            began -= timedelta(seconds=LEASE_SECONDS)
     connection = kubeconfig.load(paths.kubeconfig("admin"))
     try:
-        asyncio.run(_until_ready(connection, node_name, timeout, progress))
+        asyncio.run(_until_ready(connection, node_name, began, timeout, progress))
     except TimeoutError:
         raise Failure(_why_not(paths, timeout)) from None
     progress.say("The cluster is ready." if started else "The cluster was running already, and is ready.")
@@ -115,26 +124,29 @@ def programs(settings: Settings) -> Iterator[supervisor.Program]:
         yield supervisor.Program(names[0], [sys.executable, "-m", "cli.navarch", ",".join(names), *arguments])
 
 
-async def _until_ready(connection: Connection, node_name: str, timeout: float, progress: Progress) -> None:
-    """Returns when the server answers and the node is Ready. Raises TimeoutError."""
+async def _until_ready(
+    connection: Connection, node_name: str, began: datetime, timeout: float, progress: Progress
+) -> None:
+    """Returns when the server answers and the node is Ready, as told since `began`. Raises TimeoutError."""
     async with asyncio.timeout(timeout), Client.connect(connection) as client:
         with progress.step("API server"):
             await client.connected()
         with progress.step(f"node {node_name}"):
-            while True:
-                with contextlib.suppress(errors.ServiceUnavailable, errors.Expired):
-                    if await _watch_until_ready(client, node_name):
+            # What the cluster remembers may be of an earlier run: the agent of this one renews its lease first.
+            await _watch_until(client, Lease, node_name, lambda lease: to_datetime(lease.spec.renew_time) >= began)
+            await _watch_until(client, Node, node_name, is_ready)
+
+
+async def _watch_until(client: Client, kind: type[K], name: str, reached: Callable[[K], bool]) -> None:
+    namespace = LEASE_NAMESPACE if kind_of(kind).namespaced else ""
+    while True:
+        with contextlib.suppress(errors.ServiceUnavailable, errors.Expired):
+            changes = client.watch(kind, namespace=namespace, field_selector=f"metadata.name={name}", bookmarks=False)
+            async with contextlib.aclosing(changes):
+                async for change in changes:
+                    if change.type is not ChangeType.DELETED and reached(change.object):
                         return
-                    await client.connected()
-
-
-async def _watch_until_ready(client: Client, node_name: str) -> bool:
-    changes = client.watch(Node, field_selector=f"metadata.name={node_name}", bookmarks=False)
-    async with contextlib.aclosing(changes):
-        async for change in changes:
-            if change.type is not ChangeType.DELETED and is_ready(change.object):
-                return True
-    return False
+            await client.connected()
 
 
 def is_ready(node: Node) -> bool:

@@ -18,8 +18,8 @@ LAYOUT = {
     "run": "/run/navarch",
     "containerd_socket": "/run/navarch/containerd/containerd.sock",
     "log": "/var/log/navarch",
-    "pod_logs": "/var/log/pods",
-    "cni_conf": "/etc/cni/net.d",
+    "pod_logs": "/var/log/navarch/pods",
+    "cni_conf": "/etc/navarch/cni",
 }
 
 
