@@ -118,7 +118,7 @@ class PodManager:
             worker.refuse(refusal)
 
     def _begin(self, runtime: PodRuntime) -> PodWorker:
-        worker = PodWorker(self._node, self._client, runtime.uid, runtime, self._statuses, self._recorder, self._rng)
+        worker = PodWorker(self._node, self._client, runtime, self._statuses, self._recorder, self._rng)
         self._workers[runtime.uid] = worker
         if self._tasks is not None:
             self._tasks.create_task(self._run(runtime.uid, worker), name=f"pod {runtime.uid}")

@@ -159,23 +159,30 @@ async def start_container(
 
 
 async def stop_container(
-    node: Node, pod: Pod | None, record: ContainerRecord, action: Kill, pod_ips: Sequence[str], say: Say
+    node: Node,
+    pod: Pod | None,
+    record: ContainerRecord,
+    action: Kill,
+    pod_ips: Sequence[str],
+    say: Say,
+    *,
+    with_hook: bool = True,
 ) -> ContainerRecord | None:
     """The container when it has ended; None when it has vanished. Its preStop hook runs within the grace period."""
     container = None if pod is None else find_container(pod, record.name)
-    say("Normal", "Killing", action.why or f"Stopping container {record.name}")
-    least = 0
-    if container is not None and container.lifecycle.HasField("pre_stop"):
-        left = (action.deadline - node.clock.now()).total_seconds()
-        if left > 0:
-            target = Target(container, record.id, pod_ips[0] if pod_ips else "")
-            outcome = await run_hook(node.runtime, node.clock, container.lifecycle.pre_stop, target, left)
-            least = LEAST_SECONDS_AFTER_HOOK
-            if not outcome.succeeded:
-                say("Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome.message}")
     left = (action.deadline - node.clock.now()).total_seconds()
+    least = 0
+    if with_hook:
+        say("Normal", "Killing", action.why or f"Stopping container {record.name}")
+    if with_hook and left > 0 and container is not None and container.lifecycle.HasField("pre_stop"):
+        target = Target(container, record.id, pod_ips[0] if pod_ips else "")
+        outcome = await run_hook(node.runtime, node.clock, container.lifecycle.pre_stop, target, left)
+        least = LEAST_SECONDS_AFTER_HOOK
+        if not outcome.succeeded:
+            say("Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome.message}")
+        left = (action.deadline - node.clock.now()).total_seconds()
     try:
-        await node.runtime.stop_container(record.id, max(least, math.ceil(left), 0))
+        await node.runtime.stop_container(record.id, max(least, math.ceil(left)))
     except CriNotFoundError:
         return None
     return await look_at_container(node, pod, record.id, record.sandbox_id)
