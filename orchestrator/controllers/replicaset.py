@@ -35,6 +35,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 class Observed:
     replica_set: ReplicaSet
     pods: Sequence[Pod]  # owned by it or by nobody, in any order
+    siblings: Sequence[Pod] = ()  # of the other ReplicaSets of the same Deployment
 
 
 def decide(seen: Observed, now: datetime) -> Plan:
@@ -51,7 +52,7 @@ def decide(seen: Observed, now: datetime) -> Plan:
         missing = replica_set.spec.replicas - len(active)
         names = pod_names(replica_set, {pod.metadata.name for pod in seen.pods})
         create = [pod_from_template(replica_set, name) for name in islice(names, max(0, min(missing, BURST)))]
-        delete = deletion_order(active)[: min(-missing, BURST)] if missing < 0 else []
+        delete = deletion_order(active, seen.siblings)[: min(-missing, BURST)] if missing < 0 else []
     status = _status(replica_set, claims.owned, active, now)
     changed = status != replica_set.status
     return Plan(
@@ -94,13 +95,13 @@ def pod_from_template(replica_set: ReplicaSet, name: str) -> Pod:
     return pod
 
 
-def deletion_order(pods: Sequence[Pod]) -> list[Pod]:
+def deletion_order(pods: Sequence[Pod], siblings: Iterable[Pod] = ()) -> list[Pod]:
     """Pods in the order in which they are given up: first those whose loss costs least.
 
-    Not yet on a node, not running, not ready, declared cheap, crowded on their node, ready or alive for the shortest
-    time, most often restarted. (The order of Kubernetes' ActivePodsWithRanks.)
+    Not yet on a node, not running, not ready, declared cheap, crowded on their node (siblings count), ready or alive
+    for the shortest time, most often restarted. (The order of Kubernetes' ActivePodsWithRanks.)
     """
-    crowd = Counter(pod.spec.node_name for pod in pods if pod.spec.node_name)
+    crowd = Counter(pod.spec.node_name for pod in (*pods, *siblings) if pod.spec.node_name and is_active(pod))
 
     def rank(pod: Pod) -> tuple[object, ...]:
         ready = is_ready(pod)
@@ -169,6 +170,7 @@ class ReplicaSetController:
     def __init__(self, informers: Informers) -> None:
         self._sets = informers.of(ReplicaSet)
         self._pods: Informer[Pod] = informers.of(Pod)
+        self._sets.add_index("controller", _controller_uid)
         self._pods.add_index("controller", _controller_uid)
         self._pods.add_index("orphans", _orphaned_in)
 
@@ -193,14 +195,21 @@ class ReplicaSetController:
             return None
         owned = self._pods.by_index("controller", replica_set.metadata.uid)
         orphans = self._pods.by_index("orphans", replica_set.metadata.namespace)
-        return Observed(replica_set, [*owned, *orphans])
+        owner = controller_of(replica_set)
+        siblings = [
+            pod
+            for each in (self._sets.by_index("controller", owner.uid) if owner is not None else ())
+            if each is not replica_set
+            for pod in self._pods.by_index("controller", each.metadata.uid)
+        ]
+        return Observed(replica_set, [*owned, *orphans], siblings)
 
     def decide(self, seen: Observed, now: datetime) -> Plan:
         return decide(seen, now)
 
 
-def _controller_uid(pod: Pod) -> Iterable[str]:
-    owner = controller_of(pod)
+def _controller_uid(obj: KubeObject) -> Iterable[str]:
+    owner = controller_of(obj)
     return [owner.uid] if owner is not None else []
 
 
