@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 # Program or file -> the Debian package that brings it.
@@ -75,6 +75,19 @@ def obstacles() -> Sequence[str]:
     if not _may_administer():
         found.append("CAP_SYS_ADMIN and CAP_NET_ADMIN are needed and missing here (a container without --privileged?)")
     return found
+
+
+def taken_ports(ports: Iterable[int]) -> Sequence[int]:
+    """Those of the TCP ports that something listens on already."""
+    taken = []
+    for port in ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                taken.append(port)
+    return taken
 
 
 def _may_administer() -> bool:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("wide", "yaml", "json", "name", "jsonpath=...", "jsonpath-file=...", "custom-columns=...")
 
+# --dry-run -> what is said after the result.
+DRY_RUN = {"none": "", "client": " (dry run)", "server": " (server dry run)"}
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -145,12 +148,14 @@ def _custom_columns(document: Json, columns: Sequence[tuple[str, str]], headers:
     return align([[name for name, _ in columns], *rows] if headers else rows)
 
 
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text, with columns as wide as their widest cell and three blanks between them."""
+def align(rows: Sequence[Sequence[str]], gap: int = 3) -> str:
+    """Rows as text, with columns as wide as their widest cell and blanks between them."""
     if not rows:
         return ""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = (
+        (" " * gap).join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
     return "\n".join(lines) + "\n"
 
 

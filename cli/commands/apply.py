@@ -20,7 +20,7 @@ import click
 from cli.failure import Failure, describe_failure
 from cli.flags import Command
 from cli.manifests import Manifest, Unknown, decode, read_documents
-from cli.output import as_document, read_format, reference, show_document
+from cli.output import DRY_RUN, as_document, read_format, reference, show_document
 from cli.target import Target, target_options
 from orchestrator.api import errors
 from orchestrator.api.kinds import Kind, KubeObject, kind_of
@@ -42,9 +42,7 @@ _UNKNOWN_FIELDS: dict[str, Unknown] = {
 @target_options
 @click.option("-f", "--filename", "files", multiple=True, help="A file, a folder or - for standard input.")
 @click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
-@click.option(
-    "--dry-run", type=click.Choice(["none", "client", "server"]), default="none", help="Only say what would be."
-)
+@click.option("--dry-run", type=click.Choice(list(DRY_RUN)), default="none", help="Only say what would be.")
 @click.option(
     "--validate", type=click.Choice(list(_UNKNOWN_FIELDS)), default="strict", help="What to do about unknown fields."
 )
@@ -113,7 +111,7 @@ class _Run:
                 continue
             results.append(obj)
             if not self._quiet:
-                print(f"{reference(obj)} {outcome}{_DRY[self._dry_run]}", flush=True)
+                print(f"{reference(obj)} {outcome}{DRY_RUN[self._dry_run]}", flush=True)
         return results
 
     def _once(self, manifest: Manifest) -> None:
@@ -152,9 +150,6 @@ class _Run:
         )
         same = changed.metadata.resource_version == present.metadata.resource_version
         return changed, "unchanged" if same and self._dry_run == "none" else "configured"
-
-
-_DRY = {"none": "", "client": " (dry run)", "server": " (server dry run)"}
 
 
 async def _find(client: Client, manifest: Manifest) -> KubeObject | None:

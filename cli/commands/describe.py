@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 
 import click
 
+from cli.attempts import Attempts
 from cli.descriptions.object import describe_object
+from cli.failure import Failure
 from cli.flags import Command
-from cli.references import read_references
+from cli.references import Reference, read_references
 from cli.target import Target, target_options
+from orchestrator.api import errors
 from orchestrator.api.kinds import KubeObject
 from orchestrator.api.v1 import Event, Node, Pod
 from orchestrator.client import Client
@@ -23,27 +26,44 @@ from orchestrator.client import Client
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of all namespaces.")
 @click.option("-l", "--selector", default="", help="A label selector: app=web.")
 @click.option("--show-events/--no-show-events", default=True, help="With the events about it (the default).")
-def describe(target: Target, what: tuple[str, ...], all_namespaces: bool, selector: str, show_events: bool) -> None:
-    """Show an object in detail: navctl describe pod web-5d7."""
+def describe(target: Target, what: tuple[str, ...], all_namespaces: bool, selector: str, show_events: bool) -> int:
+    """Show objects in detail: navctl describe pod web-5d7, navctl describe deploy/web."""
     references = read_references(what)
+    if any(one.name for one in references) and (selector or all_namespaces):
+        raise Failure("name cannot be provided with a selector or across all namespaces")
 
-    async def work(client: Client, namespace: str) -> None:
-        first = True
+    async def work(client: Client, namespace: str) -> int:
+        attempts = Attempts()
+        described = 0
         for one in references:
             place = namespace if one.kind.namespaced and not all_namespaces else ""
-            if one.name is not None:
-                objects: Sequence[KubeObject] = [await client.get(one.kind.message, one.name, place)]
-            else:
-                objects = (await client.list(one.kind.message, namespace=place, label_selector=selector)).items
-            for obj in objects:
-                events = await _events_about(client, obj) if show_events else None
-                related = await _pods_on(client, obj) if isinstance(obj, Node) else []
-                if not first:
-                    sys.stdout.write("\n\n")
-                first = False
-                sys.stdout.write(describe_object(obj, events, datetime.now(UTC), pods=related))
+            with attempts.one():
+                for obj in await _find(client, one, place, selector):
+                    events = await _events_about(client, obj) if show_events else None
+                    related = await _pods_on(client, obj) if isinstance(obj, Node) else []
+                    sys.stdout.write("\n\n" if described else "")
+                    sys.stdout.write(describe_object(obj, events, datetime.now(UTC), pods=related))
+                    described += 1
+        if not described and not attempts.code:
+            named = any(one.kind.namespaced for one in references) and not all_namespaces
+            click.echo("No resources found" + (f" in {namespace} namespace." if named else ""), err=True)
+        return attempts.code
 
-    target.run(work)
+    return target.run(work)
+
+
+async def _find(client: Client, one: Reference, namespace: str, selector: str) -> Sequence[KubeObject]:
+    """The object of the name, or else, as with kubectl, all whose names begin with it. Raises NotFound."""
+    if one.name is None:
+        return (await client.list(one.kind.message, namespace=namespace, label_selector=selector)).items
+    try:
+        return [await client.get(one.kind.message, one.name, namespace)]
+    except errors.NotFound:
+        listed = await client.list(one.kind.message, namespace=namespace)
+        found = [obj for obj in listed.items if obj.metadata.name.startswith(one.name)]
+        if not found:
+            raise
+        return found
 
 
 async def _events_about(client: Client, obj: KubeObject) -> Sequence[Event]:

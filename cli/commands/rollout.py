@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import click
 
+from cli.attempts import Attempts
+from cli.descriptions.page import Page
+from cli.descriptions.pod import describe_template
 from cli.durations import DURATION
 from cli.failure import Failure
 from cli.flags import Group
 from cli.output import align, reference
-from cli.references import read_named
+from cli.references import read_references
 from cli.rollout_progress import REVISION, RolloutFailed, progress_of
 from cli.target import Target, target_options
 from orchestrator.api import errors
-from orchestrator.api.codec import part_to_json
+from orchestrator.api.codec import to_json
 from orchestrator.api.kinds import kind_of
 from orchestrator.api.v1 import Deployment, PodTemplateSpec, ReplicaSet
 from orchestrator.client import ChangeType, Client, PatchType
@@ -32,156 +35,177 @@ def rollout() -> None:
     """Updates of a Deployment: status, history, undo, restart, pause, resume."""
 
 
+_selector = click.option("-l", "--selector", default="", help="Of those that a label selector selects.")
+
+
 @rollout.command()
 @target_options
 @click.argument("what", nargs=-1)
+@_selector
 @click.option("-w", "--watch/--no-watch", default=True, help="Wait until it is done (the default).")
 @click.option("--timeout", type=DURATION, default=0.0, help="How long to wait (0s: as long as it takes).")
 @click.option(
     "--revision", type=click.IntRange(min=0), default=0, help="Fail when another revision is being rolled out."
 )
-def status(target: Target, what: tuple[str, ...], watch: bool, timeout: float, revision: int) -> None:
+def status(target: Target, what: tuple[str, ...], selector: str, watch: bool, timeout: float, revision: int) -> int:
     """Show how far an update is: navctl rollout status deploy/web."""
 
-    async def work(client: Client, namespace: str) -> None:
+    async def act(client: Client, deployment: Deployment) -> None:
         try:
             async with asyncio.timeout(timeout or None):
-                for name in _names(what):
-                    await _follow(client, namespace, name, revision, watch=watch)
+                await _follow(client, deployment, revision, watch=watch)
         except TimeoutError:
-            raise Failure("timed out waiting for the condition: see navctl describe") from None
+            raise Failure(f"timed out waiting for the condition: see navctl describe {reference(deployment)}") from None
 
-    target.run(work)
+    return _each(target, what, selector, act)
 
 
 @rollout.command()
 @target_options
 @click.argument("what", nargs=-1)
+@_selector
 @click.option("--revision", type=click.IntRange(min=0), default=0, help="Show the pod template of this revision.")
-def history(target: Target, what: tuple[str, ...], revision: int) -> None:
+def history(target: Target, what: tuple[str, ...], selector: str, revision: int) -> int:
     """List the revisions there were: navctl rollout history deploy/web."""
 
-    async def work(client: Client, namespace: str) -> None:
-        for name in _names(what):
-            deployment = await client.get(Deployment, name, namespace)
-            found = await _revisions(client, deployment)
-            if revision:
-                chosen = next((each for each in found if _revision(each) == revision), None)
-                if chosen is None:
-                    raise Failure(f"unable to find the specified revision {revision}")
-                import yaml
-
-                print(f"{reference(deployment)} with revision #{revision}")
-                print(yaml.safe_dump({"Pod Template": part_to_json(chosen.spec.template)}, sort_keys=False), end="")
-                continue
+    async def act(client: Client, deployment: Deployment) -> None:
+        found = await _revisions(client, deployment)
+        if not revision:
             rows = [[str(_revision(each)), each.metadata.annotations.get(CHANGE_CAUSE) or "<none>"] for each in found]
-            print(f"{reference(deployment)}")
-            print(align([["REVISION", "CHANGE-CAUSE"], *rows]))
+            print(f"{reference(deployment)}\n{align([['REVISION', 'CHANGE-CAUSE'], *rows], gap=2)}", flush=True)
+            return
+        chosen = next((each for each in found if _revision(each) == revision), None)
+        if chosen is None:
+            raise Failure(f"unable to find the specified revision {revision} (there are: {_known(found)})")
+        page = Page()
+        describe_template(page, chosen.spec.template)
+        print(f"{reference(deployment)} with revision #{revision}\n{page.text()}", flush=True)
 
-    target.run(work)
+    return _each(target, what, selector, act)
 
 
 @rollout.command()
 @target_options
 @click.argument("what", nargs=-1)
+@_selector
 @click.option(
     "--to-revision", type=click.IntRange(min=0), default=0, help="The revision to go back to (0: the last one)."
 )
-def undo(target: Target, what: tuple[str, ...], to_revision: int) -> None:
+def undo(target: Target, what: tuple[str, ...], selector: str, to_revision: int) -> int:
     """Go back to an earlier revision: navctl rollout undo deploy/web."""
 
-    async def work(client: Client, namespace: str) -> None:
-        for name in _names(what):
-            deployment = await client.get(Deployment, name, namespace)
-            if deployment.spec.paused:
-                raise Failure(
-                    "you cannot rollback a paused deployment; resume it first with "
-                    f'"navctl rollout resume deployment/{name}"'
-                )
-            chosen = _chosen(deployment, await _revisions(client, deployment), to_revision)
-            template = _template(chosen)
-            if template == deployment.spec.template:
-                print(
-                    f"{reference(deployment)} skipped rollback "
-                    f"(current template already matches revision {_revision(chosen)})"
-                )
-                continue
-            patch = [{"op": "replace", "path": "/spec/template", "value": part_to_json(template)}]
-            await client.patch(Deployment, name, patch, namespace=namespace, type=PatchType.JSON)
-            print(f"{reference(deployment)} rolled back")
+    async def act(client: Client, deployment: Deployment) -> None:
+        if deployment.spec.paused:
+            name = deployment.metadata.name
+            raise Failure(
+                "you cannot rollback a paused deployment; resume it first with "
+                f'"navctl rollout resume deployment/{name}" and try again'
+            )
+        chosen = _chosen(deployment, await _revisions(client, deployment), to_revision)
+        template = _template(chosen)
+        if template == deployment.spec.template:
+            why = f"(current template already matches revision {_revision(chosen)})"
+            print(f"{reference(deployment)} skipped rollback {why}", flush=True)
+            return
+        patch = [{"op": "replace", "path": "/spec/template", "value": to_json(template)}]
+        metadata = deployment.metadata
+        await client.patch(Deployment, metadata.name, patch, namespace=metadata.namespace, type=PatchType.JSON)
+        print(f"{reference(deployment)} rolled back", flush=True)
 
-    target.run(work)
+    return _each(target, what, selector, act)
 
 
 @rollout.command()
 @target_options
 @click.argument("what", nargs=-1)
-def restart(target: Target, what: tuple[str, ...]) -> None:
+@_selector
+def restart(target: Target, what: tuple[str, ...], selector: str) -> int:
     """Replace all pods by new ones: navctl rollout restart deploy/web."""
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     patch = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
 
     def refuse(deployment: Deployment) -> str | None:
-        if deployment.spec.paused:
-            return "can't restart paused deployment (run rollout resume first)"
-        return None
+        return "can't restart paused deployment (run rollout resume first)" if deployment.spec.paused else None
 
-    _patch_each(target, what, patch, "restarted", refuse)
+    return _patch_each(target, what, selector, patch, "restarted", refuse)
 
 
 @rollout.command()
 @target_options
 @click.argument("what", nargs=-1)
-def pause(target: Target, what: tuple[str, ...]) -> None:
+@_selector
+def pause(target: Target, what: tuple[str, ...], selector: str) -> int:
     """Let changes of the template wait: navctl rollout pause deploy/web."""
-    _patch_each(
-        target,
-        what,
-        {"spec": {"paused": True}},
-        "paused",
-        lambda seen: "is already paused" if seen.spec.paused else None,
-    )
+
+    def refuse(deployment: Deployment) -> str | None:
+        return "is already paused" if deployment.spec.paused else None
+
+    return _patch_each(target, what, selector, {"spec": {"paused": True}}, "paused", refuse)
 
 
 @rollout.command()
 @target_options
 @click.argument("what", nargs=-1)
-def resume(target: Target, what: tuple[str, ...]) -> None:
+@_selector
+def resume(target: Target, what: tuple[str, ...], selector: str) -> int:
     """Let changes of the template take effect again: navctl rollout resume deploy/web."""
-    _patch_each(
-        target, what, {"spec": {"paused": None}}, "resumed", lambda seen: None if seen.spec.paused else "is not paused"
-    )
+
+    def refuse(deployment: Deployment) -> str | None:
+        return None if deployment.spec.paused else "is not paused"
+
+    return _patch_each(target, what, selector, {"spec": {"paused": None}}, "resumed", refuse)
 
 
 def _patch_each(
     target: Target,
     what: Sequence[str],
+    selector: str,
     patch: Mapping[str, object],
     outcome: str,
     refuse: Callable[[Deployment], str | None],
-) -> None:
-    async def work(client: Client, namespace: str) -> None:
-        for name in _names(what):
-            deployment = await client.get(Deployment, name, namespace)
-            if reason := refuse(deployment):
-                raise Failure(f'deployments.apps "{name}" {reason}')
-            await client.patch(Deployment, name, patch, namespace=namespace)
-            print(f"{reference(deployment)} {outcome}")
+) -> int:
+    async def act(client: Client, deployment: Deployment) -> None:
+        metadata = deployment.metadata
+        if reason := refuse(deployment):
+            raise Failure(f'deployments.apps "{metadata.name}" {reason}')
+        await client.patch(Deployment, metadata.name, patch, namespace=metadata.namespace)
+        print(f"{reference(deployment)} {outcome}", flush=True)
 
-    target.run(work)
+    return _each(target, what, selector, act)
 
 
-def _names(what: Sequence[str]) -> list[str]:
-    names: list[str] = []
-    for one in read_named(what):
+def _each(
+    target: Target, what: Sequence[str], selector: str, act: Callable[[Client, Deployment], Awaitable[None]]
+) -> int:
+    """Does something with each Deployment that the arguments mean: those of the names, or all, or those selected."""
+    references = read_references(what)
+    for one in references:
         if one.kind is not kind_of(Deployment):
             raise Failure(f"{one.kind.resource} have no rollouts: name a deployment")
-        assert one.name is not None
-        names.append(one.name)
-    return names
+        if one.name is not None and selector:
+            raise Failure("name cannot be provided when a selector is specified")
+
+    async def work(client: Client, namespace: str) -> int:
+        attempts = Attempts()
+        for one in references:
+            if one.name is None:
+                found = (await client.list(Deployment, namespace=namespace, label_selector=selector)).items
+                if not found:
+                    click.echo(f"No resources found in {namespace} namespace.", err=True)
+                for deployment in found:
+                    with attempts.one():
+                        await act(client, deployment)
+            else:
+                with attempts.one():
+                    await act(client, await client.get(Deployment, one.name, namespace))
+        return attempts.code
+
+    return target.run(work)
 
 
-async def _follow(client: Client, namespace: str, name: str, revision: int, *, watch: bool) -> None:
+async def _follow(client: Client, deployment: Deployment, revision: int, *, watch: bool) -> None:
+    """Tells how far it is, each time that changes, until it is done. Raises Failure when it will not be."""
+    name, namespace = deployment.metadata.name, deployment.metadata.namespace
     said = ""
 
     def tell(deployment: Deployment) -> bool:
@@ -233,14 +257,17 @@ def _revision(replica_set: ReplicaSet) -> int:
     return int(text) if text.isdecimal() else 0
 
 
+def _known(found: Sequence[ReplicaSet]) -> str:
+    return ", ".join(str(_revision(each)) for each in found) or "none"
+
+
 def _chosen(deployment: Deployment, found: Sequence[ReplicaSet], revision: int) -> ReplicaSet:
     name = deployment.metadata.name
     if revision:
         for each in found:
             if _revision(each) == revision:
                 return each
-        have = ", ".join(str(_revision(each)) for each in found) or "none"
-        raise Failure(f"unable to find specified revision {revision} in history (there are: {have})")
+        raise Failure(f"unable to find specified revision {revision} in history (there are: {_known(found)})")
     if len(found) < 2:
         raise Failure(f'no rollout history found for deployment "{name}"')
     return found[-2]

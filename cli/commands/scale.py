@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.attempts import Attempts
 from cli.failure import Failure
 from cli.flags import Command
 from cli.output import reference_to
@@ -16,22 +17,25 @@ from orchestrator.client import Client
 @target_options
 @click.argument("what", nargs=-1)
 @click.option("--replicas", type=click.IntRange(min=0), required=True, help="The wanted number of copies.")
-@click.option("--current-replicas", type=int, help="Only if the number is this now.")
-def scale(target: Target, what: tuple[str, ...], replicas: int, current_replicas: int | None) -> None:
+@click.option("--current-replicas", type=int, default=-1, help="Only if the number is this now (-1: whatever it is).")
+def scale(target: Target, what: tuple[str, ...], replicas: int, current_replicas: int) -> int:
     """Set the number of copies: navctl scale deploy/web --replicas=5."""
     references = read_named(what)
     for one in references:
         if "scale" not in one.kind.subresources:
             raise Failure(f"{one.kind.resource} can't be scaled")
 
-    async def work(client: Client, namespace: str) -> None:
+    async def work(client: Client, namespace: str) -> int:
+        attempts = Attempts()
         for one in references:
             assert one.name is not None
-            present = await client.get_scale(one.kind.message, one.name, namespace)
-            if current_replicas is not None and present.spec.replicas != current_replicas:
-                raise Failure(f"Expected replicas to be {current_replicas}, was {present.spec.replicas}")
-            present.spec.replicas = replicas
-            await client.update_scale(one.kind.message, present)
-            print(f"{reference_to(one.kind, one.name)} scaled")
+            with attempts.one():
+                present = await client.get_scale(one.kind.message, one.name, namespace)
+                if current_replicas not in (-1, present.spec.replicas):
+                    raise Failure(f"Expected replicas to be {current_replicas}, was {present.spec.replicas}")
+                present.spec.replicas = replicas
+                await client.update_scale(one.kind.message, present)
+                print(f"{reference_to(one.kind, one.name)} scaled", flush=True)
+        return attempts.code
 
-    target.run(work)
+    return target.run(work)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -81,7 +82,10 @@ def up(
 
 
 def start_daemons(settings: Settings) -> bool:
-    """Starts the supervisor with its table of processes. False when one is running, which is left as it is."""
+    """Starts the supervisor with its table of processes. False when one is running, which is left as it is.
+
+    Raises Failure when a port is taken.
+    """
     paths = settings.paths
     for directory in (paths.run, paths.log, paths.lib):
         directory.mkdir(parents=True, exist_ok=True)
@@ -89,6 +93,17 @@ def start_daemons(settings: Settings) -> bool:
         lock = supervisor.hold_lock(paths.run)
     except BlockingIOError:
         return False
+    ports = [
+        int(settings.listen.rpartition(":")[2]),
+        settings.node_port,
+        *(HEALTH_PORTS[names[0]] for names in PROCESSES),
+    ]
+    if taken := machine.taken_ports(ports):
+        os.close(lock)
+        listed = ", ".join(map(str, taken))
+        raise Failure(
+            f"something else listens on port {listed}: end it (`ss -lntp` names it), or choose another by --port"
+        )
     table = paths.run / "processes.json"
     supervisor.write_table(table, list(programs(settings)))
     places = [f"--table={table}", f"--run={paths.run}", f"--logs={paths.log}", f"--lock={lock}"]
