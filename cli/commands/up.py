@@ -102,7 +102,8 @@ def start_daemons(settings: Settings) -> bool:
         os.close(lock)
         listed = ", ".join(map(str, taken))
         raise Failure(
-            f"something else listens on port {listed}: end it (`ss -lntp` names it), or choose another by --port"
+            f"something else listens on port {listed}: end it (`ss -lntp` names it); "
+            "the API server's port can also be another (--port)"
         )
     table = paths.run / "processes.json"
     supervisor.write_table(table, list(programs(settings)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,10 @@ def test_missing_programs_are_named_by_their_packages(monkeypatch: pytest.Monkey
 def test_the_machine_has_a_name_and_an_address() -> None:
     assert machine.node_name() == machine.node_name().lower()
     assert ipaddress.ip_address(machine.node_address())
+
+
+def test_a_port_that_something_listens_on_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert machine.taken_ports([port]) == [port]
+    assert machine.taken_ports([port]) == []
