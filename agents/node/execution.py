@@ -16,7 +16,7 @@ from agents.cri.errors import CriError
 from agents.node import operations
 from agents.node.errors import ConfigError
 from agents.node.image_supply import Say
-from agents.node.notes import SANDBOX, Failure, Notes
+from agents.node.notes import IMAGE_REASONS, SANDBOX, Failure, Notes
 from agents.node.operations import Node, find_container
 from agents.node.picture import Picture
 from agents.node.plan import Actions, CreateSandbox, Kill, Start
@@ -185,8 +185,11 @@ class Execution:
         self._failures[name] = Failure(reason, message, self._node.clock.now(), count)
         if name == SANDBOX:
             self._say("Warning", "FailedMount" if reason == "FailedMount" else "FailedCreatePodSandBox", message)
-        elif reason == "ErrImagePull" and count > 1:
-            self._say("Normal", "BackOff", f"Back-off pulling image: {message}")
+        elif reason in IMAGE_REASONS:
+            self._say("Warning", "Failed", f"Error: {reason}")
+            container = find_container(self._pod, name) if self._pod is not None else None
+            if container is not None and reason == "ErrImagePull":
+                self._say("Normal", "BackOff", f'Back-off pulling image "{container.image}"')
 
     def _committing(self, key: str) -> Callable[[], None]:
         def commit() -> None:

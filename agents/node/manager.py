@@ -80,7 +80,8 @@ class PodManager:
             await self._adopt()
             unsubscribe = self._pods.subscribe(self._changed)
             try:
-                for pod in self._pods.list():
+                # Those that were taken before count when it is decided about the others.
+                for pod in sorted(self._pods.list(), key=lambda pod: not pod.status.HasField("start_time")):
                     self._changed(None, pod)
                 ready()
                 await asyncio.gather(self._relist_regularly(), self._refresh_volumes(), self._sweep())
@@ -201,7 +202,10 @@ class PodManager:
     # Files
 
     async def _refresh_volumes(self) -> None:
-        """Brings files that come from ConfigMaps and Secrets up to date while their pods run."""
+        """Brings files that come from ConfigMaps and Secrets up to date while their pods run.
+
+        Reads them again: a node's pods draw from few of them, and each is read once however many pods use it.
+        """
         while True:
             await self._node.clock.sleep(REFRESH_SECONDS)
             for worker in list(self._workers.values()):

@@ -93,7 +93,7 @@ class StatusWriter:
             try:
                 await self._write(uids)
                 backoff.reset()
-            except UNANSWERED as error:
+            except (*UNANSWERED, errors.TooManyRequests) as error:
                 delay = backoff.next()
                 log.info("statuses wait for the server", extra=fields(error=error.message, again_in=round(delay, 2)))
                 self._again(uids)
@@ -105,6 +105,7 @@ class StatusWriter:
             return
         updates = [(uid, entry, _with_status(entry.base, entry.wanted)) for uid, entry in chosen]
         results = await self._client.batch([Update(pod, "status") for _, _, pod in updates])
+        held_up: errors.ApiError | None = None
         for (uid, entry, pod), result in zip(updates, results, strict=True):
             match result:
                 case Pod():
@@ -116,11 +117,13 @@ class StatusWriter:
                     entry.outdated = _version(pod)
                 case errors.NotFound():
                     self.forget(uid)
-                case errors.ApiError() if isinstance(result, UNANSWERED):
-                    log.info("status not written", extra=fields(pod=key_of(pod), error=result.message))
+                case errors.ApiError() if isinstance(result, (*UNANSWERED, errors.TooManyRequests)):
+                    held_up = result
                 case errors.ApiError():
                     log.warning("status refused", extra=fields(pod=key_of(pod), error=result.message))
                     entry.outdated = _version(pod)
+        if held_up is not None:
+            raise held_up
         self._again(uids)
 
     def _again(self, uids: list[str]) -> None:

@@ -7,6 +7,7 @@ it forgot goes with the session: processes, mounts, cgroups, the namespace, the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import shutil
@@ -41,8 +42,9 @@ class RuntimeLab:
         return self.paths.containerd_socket
 
 
-@pytest.fixture(scope="session")
-def runtime_lab() -> Iterator[RuntimeLab]:
+@contextlib.contextmanager
+def laboratory() -> Iterator[tuple[RuntimeLab, running_containerd]]:
+    """A lab and its containerd; nothing is left of them afterwards."""
     require_root()
     require_program("containerd", "runc", "ctr", "ip", "nsenter", "busybox")
     require(any((place / "ptp").exists() for place in map(Path, ("/usr/lib/cni", "/opt/cni/bin"))), "the CNI plugins")
@@ -53,14 +55,20 @@ def runtime_lab() -> Iterator[RuntimeLab]:
     try:
         subprocess.run(["ip", "-n", lab.namespace, "link", "set", "lo", "up"], check=True)
         _configure_network(lab.paths)
-        with running_containerd(lab):
+        with running_containerd(lab) as containerd:
             asyncio.run(_import_images(lab))
-            yield lab
+            yield lab, containerd
             asyncio.run(_remove_pods(lab))
     finally:
         asyncio.run(clean_up(lab.paths))
         subprocess.run(["ip", "netns", "delete", lab.namespace], check=True)
         shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def runtime_lab() -> Iterator[RuntimeLab]:
+    with laboratory() as (lab, _):
+        yield lab
 
 
 class running_containerd:  # noqa: N801 - used like a function

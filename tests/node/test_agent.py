@@ -3,154 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from agents.cri.client import CriClient
-from agents.node.agent import NodeAgent
-from orchestrator.api import errors
-from orchestrator.api.v1 import ConfigMap, ContainerStatus, Event, Node, Pod
-from orchestrator.client import ChangeType, Client
-from orchestrator.clock import SystemClock
-from orchestrator.paths import Paths
-from tests.integration.running import RunningServer
+from orchestrator.api.v1 import ConfigMap, Event, Node
+from tests.node.cluster import NODE, PATIENCE, Cluster, is_ready, is_running, main, make_pod, running_cluster
 from tests.node.conftest import BUSYBOX_IMAGE, RuntimeLab
-
-PATIENCE = 30.0
-NODE = "n1"
-
-
-class Cluster:
-    """A server and one node."""
-
-    def __init__(self, server: RunningServer, client: Client, lab: RuntimeLab) -> None:
-        self.server = server
-        self.client = client
-        self.lab = lab
-        self._agent: asyncio.Task[None] | None = None
-        self._node_client: Client | None = None
-
-    async def start_agent(self) -> None:
-        self._node_client = self.server.connect("node")
-        agent = NodeAgent(
-            Paths(self.lab.paths.root),
-            NODE,
-            self._node_client,
-            SystemClock(),
-            address="192.0.2.10",
-            port=0,
-            runtime_socket=self.lab.socket,
-        )
-        ready = asyncio.Event()
-        self._agent = asyncio.create_task(agent.run(ready.set))
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait((self._agent, waiting), return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
-        waiting.cancel()
-        if self._agent.done():
-            self._agent.result()
-        assert ready.is_set()
-
-    async def kill_agent(self) -> None:
-        """Ends it as a crash would, as far as containers are concerned: nothing is told goodbye."""
-        if self._agent is not None:
-            self._agent.cancel()
-            await asyncio.gather(self._agent, return_exceptions=True)
-            self._agent = None
-        if self._node_client is not None:
-            await self._node_client.close()
-            self._node_client = None
-
-    async def run(self, pod: Pod) -> Pod:
-        return await self.client.create(pod)
-
-    async def until(self, name: str, found: Callable[[Pod], bool]) -> Pod:
-        """The pod once it is so."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                changes = self.client.watch(Pod, namespace="default", field_selector=f"metadata.name={name}")
-                async with aclosing(changes):
-                    async for change in changes:
-                        if change.type in (ChangeType.ADDED, ChangeType.MODIFIED) and found(change.object):
-                            return change.object
-        except TimeoutError:
-            last = await self.client.get(Pod, name, "default")
-            raise AssertionError(f"pod {name} is {last.status}") from None
-        raise AssertionError("the watch has ended")
-
-    async def until_gone(self, name: str) -> None:
-        async with asyncio.timeout(PATIENCE):
-            changes = self.client.watch(Pod, namespace="default", field_selector=f"metadata.name={name}")
-            async with aclosing(changes):
-                async for change in changes:
-                    if change.type is ChangeType.DELETED:
-                        return
-
-    async def until_only(self, *names: str) -> None:
-        """Returns when the API has just these pods."""
-        present: set[str] = set()
-        async with asyncio.timeout(PATIENCE), aclosing(self.client.watch(Pod, namespace="default")) as changes:
-            async for change in changes:
-                if change.type is ChangeType.DELETED:
-                    present.discard(change.object.metadata.name)
-                elif change.type is not ChangeType.BOOKMARK:
-                    present.add(change.object.metadata.name)
-                if present == set(names):
-                    return
-
-    async def remove(self, name: str, grace: int | None = None) -> None:
-        gone = asyncio.create_task(self.until_gone(name))
-        await asyncio.sleep(0)
-        await self.client.delete(Pod, name, namespace="default", grace_period_seconds=grace)
-        try:
-            await self.client.get(Pod, name, "default")
-        except errors.NotFound:
-            gone.cancel()
-            return
-        await gone
 
 
 @pytest.fixture
 async def cluster(runtime_lab: RuntimeLab, cri: CriClient, tmp_path: Path) -> AsyncIterator[Cluster]:
-    server = RunningServer(Paths(tmp_path))
-    await server.start()
-    # The agent works in the lab's directory, with this server's credentials.
-    (runtime_lab.paths.etc).mkdir(parents=True, exist_ok=True)
-    for name in ("node.crt", "node.key", "ca.crt"):
-        runtime_lab.paths.pki.mkdir(parents=True, exist_ok=True)
-        (runtime_lab.paths.pki / name).write_bytes((server.paths.pki / name).read_bytes())
-    async with server.connect() as client:
-        made = Cluster(server, client, runtime_lab)
-        await made.start_agent()
-        yield made
-        await made.kill_agent()
-    await server.stop()
-
-
-def make_pod(name: str, command: list[str], *, restart_policy: str = "Always") -> Pod:
-    pod = Pod()
-    pod.metadata.name = name
-    pod.metadata.namespace = "default"
-    pod.spec.node_name = NODE
-    pod.spec.restart_policy = restart_policy
-    pod.spec.termination_grace_period_seconds = 1
-    pod.spec.containers.add(name="main", image=BUSYBOX_IMAGE, command=command)
-    return pod
-
-
-def main(pod: Pod) -> ContainerStatus:
-    """The status of its first container; an empty one before there is any."""
-    return pod.status.container_statuses[0] if pod.status.container_statuses else ContainerStatus()
-
-
-def is_running(pod: Pod) -> bool:
-    return pod.status.phase == "Running"
-
-
-def is_ready(pod: Pod) -> bool:
-    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
+    async with running_cluster(runtime_lab, tmp_path) as running:
+        yield running
 
 
 async def test_a_pod_runs_and_goes(cluster: Cluster, cri: CriClient) -> None:
@@ -214,26 +81,6 @@ async def test_a_new_sandbox_when_the_old_one_dies(cluster: Cluster, cri: CriCli
     assert pod.status.pod_ip != before.status.pod_ip
     assert main(pod).restart_count == 1
     assert main(pod).last_state.terminated.container_id == main(before).container_id
-
-
-async def test_a_restarted_agent_touches_nothing(cluster: Cluster, cri: CriClient) -> None:
-    for name in ("one", "two"):
-        await cluster.run(make_pod(name, ["sleep", "600"]))
-    before = {name: await cluster.until(name, is_ready) for name in ("one", "two")}
-    containers = {each.id: each.state for each in await cri.list_containers()}
-    await cluster.kill_agent()
-    # What happens meanwhile: a pod more, one to be deleted.
-    await cluster.run(make_pod("three", ["sleep", "600"]))
-    await cluster.client.delete(Pod, "two", namespace="default")
-    await cluster.start_agent()
-    await cluster.until("three", is_ready)
-    after = await cluster.until("one", is_ready)
-    assert after.status == before["one"].status
-    assert (
-        containers.items()
-        >= {each.id: each.state for each in await cri.list_containers() if each.id in containers}.items()
-    )
-    await cluster.until_only("one", "three")
 
 
 async def test_init_containers_and_sidecars(cluster: Cluster) -> None:
