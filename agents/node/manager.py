@@ -57,7 +57,7 @@ class PodManager:
         self._recorder = recorder
         self._rng = rng
         self._labels = labels
-        self._statuses = StatusWriter(client, node.clock, rng, lambda _: None)
+        self._statuses = StatusWriter(client, node.clock, rng)
         self._workers: dict[str, PodWorker] = {}
         self._refused: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.api import errors
@@ -51,13 +50,12 @@ class _Entry:
 
 
 class StatusWriter:
-    """`offer` from the workers, `run` beside them. `written` is told of each pod as the server stored it."""
+    """`offer` from the workers, `run` beside them."""
 
-    def __init__(self, client: Client, clock: Clock, rng: random.Random, written: Callable[[Pod], None]) -> None:
+    def __init__(self, client: Client, clock: Clock, rng: random.Random) -> None:
         self._client = client
         self._clock = clock
         self._rng = rng
-        self._written = written
         self._entries: dict[str, _Entry] = {}
         self._dirty: dict[str, None] = {}
         self._something = asyncio.Event()
@@ -112,7 +110,6 @@ class StatusWriter:
                     entry.sent, entry.stored = pod.status, result.status
                     if _version(result) > entry.version:
                         entry.base = result
-                    self._written(result)
                 case errors.Conflict():
                     entry.outdated = _version(pod)
                 case errors.NotFound():

@@ -71,7 +71,7 @@ def phase(word: str) -> PodStatus:
 async def writing(server: Server) -> AsyncIterator[tuple[StatusWriter, FakeClock]]:
     clock = FakeClock()
     server.open.set()
-    writer = StatusWriter(cast(Client, server), clock, random.Random(1), lambda _: None)
+    writer = StatusWriter(cast(Client, server), clock, random.Random(1))
     running = asyncio.create_task(writer.run())
     try:
         yield writer, clock
