@@ -122,7 +122,7 @@ class NodeAgent:
             host_ips=(self._address,),
             allocatable=registration.allocatable,
             memory=registration.memory,
-            sandbox_slots=asyncio.Semaphore(4 * (os.cpu_count() or 1)),
+            sandbox_slots=asyncio.Semaphore(2 * (os.cpu_count() or 1)),
         )
 
     async def _runtime_ready(self, runtime: CriClient) -> bool:
