@@ -91,6 +91,7 @@ def decide(seen: Observed, now: datetime) -> Plan:
     collisions = sum(each.metadata.name in _taken(seen, claims.owned) for each in step.create)
     if collisions:
         step.create.clear()
+        step.events.clear()
     return _told(deployment, new, old, step, now, collisions=collisions)
 
 
@@ -205,6 +206,8 @@ def _scale(
         _resize(step, deployment, everyone, {each.metadata.name: 0 for each in old if each.spec.replicas}, bounds)
         return True
     if deployment.spec.strategy.type == "RollingUpdate":
+        if rollout.is_settling(everyone):
+            return True  # when they have, there is another look
         _resize(step, deployment, active, rollout.proportional_sizes(bounds, everyone), bounds)
         return True
     return False

@@ -72,6 +72,16 @@ def _lasting(replica_set: ReplicaSet) -> int:
     return min(replica_set.status.available_replicas, replica_set.spec.replicas)
 
 
+def is_unobserved(replica_sets: Sequence[ReplicaSet]) -> bool:
+    """Whether one of them was resized and has not told anything since: what it told may miss pods it has made."""
+    return any(each.status.observed_generation < each.metadata.generation for each in replica_sets)
+
+
+def is_settling(replica_sets: Sequence[ReplicaSet]) -> bool:
+    """Whether one of them still has more pods than it is to have, or may have."""
+    return is_unobserved(replica_sets) or any(each.status.replicas > each.spec.replicas for each in replica_sets)
+
+
 def _occupied(replica_sets: Sequence[ReplicaSet]) -> int:
     """The pods that there are or will be: a ReplicaSet that was cut still has those it has not deleted yet."""
     return sum(max(each.spec.replicas, each.status.replicas) for each in replica_sets)
@@ -82,7 +92,10 @@ def new_size(bounds: Bounds, new: ReplicaSet | None, old: Sequence[ReplicaSet]) 
     size = new.spec.replicas if new is not None else 0
     if size >= bounds.replicas:
         return bounds.replicas
-    room = bounds.most - _occupied([*old, new] if new is not None else old)
+    everyone = [*old, new] if new is not None else old
+    if is_unobserved(everyone):
+        return size
+    room = bounds.most - _occupied(everyone)
     return size + max(0, min(room, bounds.replicas - size))
 
 
@@ -116,8 +129,6 @@ def proportional_sizes(bounds: Bounds, replica_sets: Sequence[ReplicaSet]) -> Si
     active = [each for each in replica_sets if each.spec.replicas > 0]
     allowed = bounds.most if bounds.replicas else 0
     missing = allowed - total(active)
-    if missing > 0:
-        missing = max(0, allowed - _occupied(replica_sets))
     newest_first = missing > 0
     # The largest first; among equals the newest when growing, the oldest when shrinking.
     ordered = sorted(active, key=_age, reverse=newest_first)
