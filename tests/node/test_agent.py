@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agents.cri.client import CriClient
-from orchestrator.api.v1 import ConfigMap, Event, Node
+from agents.cri.v1 import runtime_pb2 as cri_v1
+from orchestrator.api.v1 import ConfigMap, Event, Node, Pod
 from tests.node.cluster import NODE, PATIENCE, Cluster, is_ready, is_running, main, make_pod, running_cluster
 from tests.node.conftest import BUSYBOX_IMAGE, RuntimeLab
 
@@ -190,3 +191,41 @@ async def test_what_happens_is_told_in_events(cluster: Cluster) -> None:
             if told >= {"Pulled", "Created", "Started"}:
                 return
             await asyncio.sleep(0.05)
+
+
+async def test_a_deletion_may_become_more_urgent(cluster: Cluster) -> None:
+    # A shell as process 1 takes no notice of SIGTERM, and the hook takes longer than anyone would wait.
+    pod = make_pod("web", ["sleep", "600"])
+    pod.spec.termination_grace_period_seconds = 600
+    pod.spec.containers[0].lifecycle.pre_stop.sleep.seconds = 500
+    await cluster.run(pod)
+    await cluster.until("web", is_ready)
+    await cluster.client.delete(Pod, "web", namespace="default")
+    told = await cluster.until("web", lambda pod: pod.metadata.HasField("deletion_timestamp"))
+    assert main(told).state.HasField("running")
+    await cluster.remove("web", grace=1)
+
+
+async def test_a_pod_whose_time_is_up_fails(cluster: Cluster, cri: CriClient) -> None:
+    pod = make_pod("web", ["sleep", "600"])
+    pod.spec.active_deadline_seconds = 1
+    await cluster.run(pod)
+    failed = await cluster.until("web", lambda pod: pod.status.phase == "Failed")
+    assert failed.status.reason == "DeadlineExceeded"
+    assert main(failed).state.HasField("terminated")
+    assert not await cri.list_containers(state=cri_v1.CONTAINER_RUNNING)
+
+
+async def test_files_from_the_api_reach_the_container(cluster: Cluster, cri: CriClient) -> None:
+    settings = ConfigMap(data={"color": "blue"})
+    settings.metadata.name, settings.metadata.namespace = "settings", "default"
+    await cluster.client.create(settings)
+    pod = make_pod("web", ["sleep", "600"])
+    pod.spec.volumes.add(name="settings").config_map.name = "settings"
+    pod.spec.containers[0].volume_mounts.add(name="settings", mount_path="/settings")
+    pod.spec.containers[0].env.add(name="IP").value_from.field_ref.field_path = "status.podIP"
+    await cluster.run(pod)
+    ready = await cluster.until("web", is_ready)
+    container_id = main(ready).container_id.removeprefix("containerd://")
+    answer = await cri.exec_sync(container_id, ["sh", "-c", "cat /settings/color; echo; echo $IP"], 5)
+    assert answer.stdout.decode() == f"blue\n{ready.status.pod_ip}\n"
