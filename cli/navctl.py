@@ -34,6 +34,8 @@ _COMMANDS = {
     "cordon": "cli.commands.cordon:cordon",
     "uncordon": "cli.commands.cordon:uncordon",
     "image": "cli.commands.image:image",
+    "api-resources": "cli.commands.api_resources:api_resources",
+    "version": "cli.commands.version:version",
 }
 
 

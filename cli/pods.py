@@ -22,16 +22,16 @@ async def one_pod(client: Client, namespace: str, word: str) -> Pod:
     """
     reference = read_references([word if "/" in word else f"pod/{word}"])[0]
     assert reference.name is not None
+    if reference.kind.message not in (Pod, Deployment, ReplicaSet, Service):
+        raise Failure(f"cannot get the logs or processes of {reference.kind.singular}/{reference.name}: name a pod")
     if reference.kind.message is Pod:
         return await client.get(Pod, reference.name, namespace)
     obj = await client.get(reference.kind.message, reference.name, namespace)
-    match obj:
-        case Deployment() | ReplicaSet():
-            query = from_label_selector(obj.spec.selector)
-        case Service():
-            query = from_labels(obj.spec.selector)
-        case _:
-            raise Failure(f"cannot get the pods of {reference.kind.singular}/{reference.name}: it has none of its own")
+    if isinstance(obj, Service):
+        query = from_labels(obj.spec.selector)
+    else:
+        assert isinstance(obj, Deployment | ReplicaSet)
+        query = from_label_selector(obj.spec.selector)
     pods = [pod for pod in (await client.list(Pod, namespace=namespace)).items if query.matches(pod.metadata.labels)]
     if not pods:
         raise Failure(f"no pods of {reference.kind.singular}/{reference.name} found in {namespace} namespace")
@@ -56,7 +56,8 @@ def containers_of(pod: Pod, wanted: str, *, everything: bool = False) -> Sequenc
         return [default]
     regular = [container.name for container in spec.containers]
     if len(regular) > 1:
-        click.echo(f'Defaulted container "{regular[0]}" out of: {", ".join(names)}', err=True)
+        offered = [*regular, *(f"{container.name} (init)" for container in spec.init_containers)]
+        click.echo(f'Defaulted container "{regular[0]}" out of: {", ".join(offered)}', err=True)
     return regular[:1]
 
 

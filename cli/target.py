@@ -32,14 +32,20 @@ class Target:
         """The connection of the first kubeconfig found. Raises KubeconfigError, or Failure when there is none."""
         if self.kubeconfig:
             return load(Path(self.kubeconfig), self.context)
-        for place in os.environ.get("KUBECONFIG", "").split(os.pathsep):
-            if place and Path(place).exists():
+        named = [place for place in os.environ.get("KUBECONFIG", "").split(os.pathsep) if place]
+        for place in named:
+            if Path(place).exists():
                 return load(Path(place), self.context)
-        try:
-            return load(Path.home() / ".kube" / "config", self.context)
-        except KubeconfigError:
-            pass  # none, or one for clusters of another kind
-        installed = Paths().kubeconfig("admin")
+        if named:  # and no other cluster is meant
+            raise Failure(f"$KUBECONFIG names {' and '.join(named)}, and there is no such file")
+        installed, mine = Paths().kubeconfig("admin"), Path.home() / ".kube" / "config"
+        if mine.exists():
+            try:
+                return load(mine, self.context)
+            except KubeconfigError:
+                # It may be for clusters of other kinds only, and the one on this machine is meant.
+                if not os.access(installed, os.R_OK):
+                    raise
         if os.access(installed, os.R_OK):
             return load(installed, self.context)
         raise Failure(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -30,6 +31,8 @@ from orchestrator.api.kinds import Kind, KubeObject
 from orchestrator.client import ChangeType, Client
 
 PAGE = 500
+# How long a server may be away, as when it is restarted, before a watch ends.
+RESTART_SECONDS = 3.0
 
 
 @click.command(cls=Command)
@@ -181,19 +184,39 @@ async def _watch(
     printer = _RowPrinter(one.kind, options) if shape.is_table else None
     if not changes_only:
         _show_changes(present, shape, printer)
-    changes = client.watch(
-        one.kind.message,
-        namespace=place,
-        label_selector=finder.labels,
-        field_selector=fields,
-        resource_version=version,
-        bookmarks=False,
-    )
+    changes = _changes(client, one.kind, place, finder.labels, fields, version)
     async with contextlib.aclosing(changes):
-        async for change in changes:
-            if change.type is not ChangeType.BOOKMARK:
-                _show_changes([change.object], shape, printer)
+        async for obj in changes:
+            _show_changes([obj], shape, printer)
     return 0
+
+
+async def _changes(
+    client: Client, kind: Kind, namespace: str, labels: str, fields: str, version: str
+) -> AsyncGenerator[KubeObject, None]:
+    """Each change after a revision, and after a break if the server is soon there again: one that is not is told as
+    such by the second attempt."""
+    broken = False
+    while True:
+        changes = client.watch(
+            kind.message, namespace=namespace, label_selector=labels, field_selector=fields, resource_version=version
+        )
+        try:
+            async with contextlib.aclosing(changes):
+                async for change in changes:
+                    broken, version = False, change.object.metadata.resource_version
+                    if change.type is not ChangeType.BOOKMARK:
+                        yield change.object
+        except errors.ServiceUnavailable:
+            if broken:
+                raise
+        else:
+            if broken:
+                return
+        broken = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RESTART_SECONDS):
+                await client.connected()
 
 
 def _show_changes(objects: Sequence[KubeObject], shape: Format, printer: _RowPrinter | None) -> None:

@@ -43,7 +43,7 @@ class _Options:
 @click.option("-p", "--previous", is_flag=True, help="Of the container's run before the present one.")
 @click.option("--since", type=DURATION, help="Only lines newer than this: 5m, 1h.")
 @click.option("--since-time", type=str, help="Only lines after this time (RFC 3339).")
-@click.option("--tail", type=int, default=-1, help="Only the last lines (-1: all; with a selector 10).")
+@click.option("--tail", type=int, help="Only the last lines (-1: all; with a selector 10).")
 @click.option("--limit-bytes", type=click.IntRange(min=1), help="At most so many bytes.")
 @click.option("--timestamps", is_flag=True, help="Each line with its time.")
 @click.option("-l", "--selector", default="", help="Of all pods that a label selector selects.")
@@ -58,7 +58,7 @@ def logs(
     previous: bool,
     since: float | None,
     since_time: str | None,
-    tail: int,
+    tail: int | None,
     limit_bytes: int | None,
     timestamps: bool,
     selector: str,
@@ -70,7 +70,13 @@ def logs(
         raise Failure("name a pod (or TYPE/NAME), or select pods by -l")
     if since is not None and since_time is not None:
         raise Failure("at most one of --since and --since-time may be used")
-    lines = tail if tail >= 0 else SELECTED_TAIL if selector and tail == -1 else None
+    if container and container_argument:
+        raise Failure("only one of -c or an inline [CONTAINER] arg is allowed")
+    if all_containers and (container or container_argument):
+        raise Failure("--all-containers=true should not be specified with container name")
+    if tail is None and selector:
+        tail = SELECTED_TAIL
+    lines = tail if tail is not None and tail >= 0 else None
     options = _Options(
         follow,
         previous,

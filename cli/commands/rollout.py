@@ -20,7 +20,7 @@ from cli.references import read_references
 from cli.rollout_progress import REVISION, RolloutFailed, progress_of
 from cli.target import Target, target_options
 from orchestrator.api import errors
-from orchestrator.api.codec import to_json
+from orchestrator.api.codec import part_to_json
 from orchestrator.api.kinds import kind_of
 from orchestrator.api.v1 import Deployment, PodTemplateSpec, ReplicaSet
 from orchestrator.client import ChangeType, Client, PatchType
@@ -107,7 +107,7 @@ def undo(target: Target, what: tuple[str, ...], selector: str, to_revision: int)
             why = f"(current template already matches revision {_revision(chosen)})"
             print(f"{reference(deployment)} skipped rollback {why}", flush=True)
             return
-        patch = [{"op": "replace", "path": "/spec/template", "value": to_json(template)}]
+        patch = [{"op": "replace", "path": "/spec/template", "value": part_to_json(template)}]
         metadata = deployment.metadata
         await client.patch(Deployment, metadata.name, patch, namespace=metadata.namespace, type=PatchType.JSON)
         print(f"{reference(deployment)} rolled back", flush=True)

@@ -16,7 +16,7 @@ from orchestrator.client import Client
 @click.command(cls=Command)
 @target_options
 @click.argument("what", nargs=-1)
-@click.option("--replicas", type=click.IntRange(min=0), required=True, help="The wanted number of copies.")
+@click.option("--replicas", type=click.IntRange(0, 2**31 - 1), required=True, help="The wanted number of copies.")
 @click.option("--current-replicas", type=int, default=-1, help="Only if the number is this now (-1: whatever it is).")
 def scale(target: Target, what: tuple[str, ...], replicas: int, current_replicas: int) -> int:
     """Set the number of copies: navctl scale deploy/web --replicas=5."""

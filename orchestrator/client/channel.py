@@ -93,7 +93,7 @@ def unreachable(address: str, cause: str) -> str:
         hint = "check that the certificates in your kubeconfig belong to this cluster"
     elif "refused" in lowered or "no such file" in lowered:
         hint = 'nothing listens there: start the cluster with "navctl up", or check the address in your kubeconfig'
-    elif "name resolution" in lowered or "dns" in lowered or "resolve" in lowered:
+    elif "name resolution" in lowered or "dns" in lowered or "resolv" in lowered:
         hint = "the name is not known: check the address in your kubeconfig"
     elif "socket closed" in lowered or "reset by peer" in lowered:
         # With TLS 1.3 a server refuses a certificate after the client's side of the handshake is complete.
