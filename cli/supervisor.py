@@ -5,6 +5,12 @@ them in reverse order, and a process may name a command to run before it is ende
 removed then). Should the supervisor itself be killed, the kernel ends its children too, so that the next one starts
 from a clean slate; containers are nobody's children here and run on.
 
+Its pid file is also its lock, so there is one supervisor a machine. While it ends its processes the file says so: who
+wants to start another (`navctl up`) waits for that instead of taking a cluster that goes down for one that runs.
+
+Its pid file is also its lock, so there is one supervisor a machine. While it ends its processes the file says so: who
+wants to start another (`navctl up`) waits for that instead of taking a cluster that goes down for one that runs.
+
 Waiting is one `sigtimedwait`: no event loop, no thread, nothing imported that costs memory.
 """
 
@@ -27,6 +33,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds before a restart
 STEADY_SECONDS = 60.0  # a process that ran this long starts over with the first pause
 STOP_SECONDS = 20.0  # between SIGTERM and SIGKILL
 _PR_SET_PDEATHSIG = 1
+_ENDING = "ending"
+_ENDING = "ending"
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
 
@@ -77,7 +85,7 @@ class Supervisor:
         self._logs = logs
 
     def run(self) -> None:
-        """Returns when a SIGTERM or SIGINT has come and every process has ended."""
+        """Returns when a SIGTERM or SIGINT has come; the processes still run then."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         while True:
             now = time.monotonic()
@@ -87,8 +95,11 @@ class Supervisor:
             due = [slot.start_at - now for slot in self._slots if slot.process is None]
             arrived = signal.sigtimedwait(_SIGNALS, max(0.0, min(due, default=3600.0)))
             if arrived is not None and arrived.si_signo != signal.SIGCHLD:
-                break
+                return
             self._reap()
+
+    def stop(self) -> None:
+        """Returns when every process has ended."""
         for slot in reversed(self._slots):
             self._stop(slot)
 
@@ -150,13 +161,49 @@ def hold_lock(run: Path) -> int:
 
     Raises BlockingIOError when another holds it.
     """
-    descriptor = os.open(pid_file(run, "supervisor"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    file = pid_file(run, "supervisor")
+    while True:
+        run.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        if _is_at(descriptor, file):
+            _write_holder(descriptor, "")
+            return descriptor
+        # Its last holder removed the file after we had opened it: a lock on it keeps nobody out.
         os.close(descriptor)
-        raise
-    return descriptor
+
+
+def release_lock(run: Path, lock: int) -> None:
+    pid_file(run, "supervisor").unlink(missing_ok=True)
+    os.close(lock)
+
+
+def holder(run: Path) -> tuple[int, bool] | None:
+    """The supervisor's process and whether it is ending; None when there is none, or not yet."""
+    try:
+        words = pid_file(run, "supervisor").read_text().split()
+        pid = int(words[0])
+        # After a crash the number may be someone else's.
+        ours = b"cli.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError, IndexError):
+        return None
+    return (pid, _ENDING in words) if ours else None
+
+
+def _is_at(descriptor: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write_holder(lock: int, text: str) -> None:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, text.encode(), 0)
 
 
 def main() -> int:
@@ -171,11 +218,12 @@ def main() -> int:
         print(f"supervisor: another one holds {pid_file(given.run, 'supervisor')}", file=sys.stderr)
         return 1
     os.set_inheritable(lock, False)
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
-    Supervisor(read_table(given.table), given.run, given.logs).run()
-    pid_file(given.run, "supervisor").unlink(missing_ok=True)
-    os.close(lock)
+    _write_holder(lock, f"{os.getpid()}\n")
+    table = Supervisor(read_table(given.table), given.run, given.logs)
+    table.run()
+    _write_holder(lock, f"{os.getpid()} {_ENDING}\n")
+    table.stop()
+    release_lock(given.run, lock)
     return 0
 
 

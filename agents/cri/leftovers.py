@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from agents.cri.client import CriClient
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 8
 _CGROUPS = Path("/sys/fs/cgroup")
 _TASKS = "io.containerd.runtime.v2.task"
+_SANDBOXES = Path("root/io.containerd.grpc.v1.cri/sandboxes")
+# Where the runtime's CNI library notes what it has set up, whatever the runtime's own directories are.
+_CNI_NOTES = Path("/var/lib/cni/results")
 # How long killed processes may take to be gone.
 _DEATHS = 5.0
 
@@ -69,6 +72,7 @@ def _remove_files(paths: Paths, containers: list[str]) -> None:
         _remove_shim_socket(bundle)
     for container in containers:
         _remove_cgroups(container)
+    _remove_cni_notes({*containers, *(path.name for path in (paths.containerd / _SANDBOXES).glob("*"))})
     shutil.rmtree(state, ignore_errors=True)
     paths.containerd_socket.unlink(missing_ok=True)
 
@@ -139,6 +143,13 @@ def _remove_cgroups(container: str) -> None:
             # Not empty: others' containers, or a process that has not ended.
             with contextlib.suppress(OSError):
                 directory.rmdir()
+
+
+def _remove_cni_notes(containers: Collection[str]) -> None:
+    """A pod that was not taken down through the runtime leaves <network>-<id>-<interface> behind."""
+    for note in _CNI_NOTES.glob("*-*-*"):
+        if note.name.rsplit("-", 2)[1] in containers:
+            note.unlink(missing_ok=True)
 
 
 def _remove_shim_socket(bundle: Path) -> None:

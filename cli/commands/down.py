@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import select
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import click
@@ -18,10 +19,12 @@ from agents.nftables import Nftables, remove_table
 from agents.proxy.ruleset import TABLE as PROXY_TABLE
 from cli import machine, supervisor
 from cli.failure import Failure
+from cli.orphans import end_orphans
 from cli.progress import Progress
 from orchestrator.paths import Paths
 
 STOP_SECONDS = 90.0
+LOOK_AGAIN_SECONDS = 0.05
 
 
 @click.command()
@@ -34,7 +37,8 @@ def down(root: Path, purge: bool) -> None:
     paths = Paths(root)
     progress = Progress()
     with progress.step("daemons and pods"):
-        stop_supervisor(paths)
+        lock = take_over(paths)
+        end_orphans(paths.run)
     with progress.step("what they left"):
         asyncio.run(clean_up(paths))
         unmount_below(paths.node)
@@ -43,31 +47,29 @@ def down(root: Path, purge: bool) -> None:
     if purge:
         with progress.step("files"):
             remove_files(paths)
+    if lock is not None:
+        supervisor.release_lock(paths.run, lock)
 
 
-def stop_supervisor(paths: Paths) -> None:
-    """Ends the supervisor, and with it the daemons. Returns when it is gone; nothing to do when it is."""
-    try:
-        pid = int(supervisor.pid_file(paths.run, "supervisor").read_text())
-        descriptor = os.pidfd_open(pid)
-    except (OSError, ValueError):
-        return
-    try:
-        if not _is_supervisor(pid):
-            return
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        if not select.select([descriptor], [], [], STOP_SECONDS)[0]:
-            raise Failure(f"the supervisor (process {pid}) has not ended in {STOP_SECONDS:g} s: see {paths.log}")
-    finally:
-        os.close(descriptor)
-
-
-def _is_supervisor(pid: int) -> bool:
-    """Whether a process is ours: after a crash the number may be someone else's."""
-    try:
-        return b"cli.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+def take_over(paths: Paths) -> int | None:
+    """Ends the supervisor, and with it the daemons, and returns its lock: until that is closed nobody starts another
+    where we clean up. None when there never was one."""
+    if not paths.run.exists():
+        return None
+    deadline = time.monotonic() + STOP_SECONDS
+    while True:
+        try:
+            return supervisor.hold_lock(paths.run)
+        except BlockingIOError:
+            # A supervisor, or another command that starts or removes one and will be done in a moment.
+            found = supervisor.holder(paths.run)
+        if found is not None and not found[1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(found[0], signal.SIGTERM)
+        if time.monotonic() > deadline:
+            whom = f"the supervisor (process {found[0]})" if found else "another navctl"
+            raise Failure(f"{whom} has not ended in {STOP_SECONDS:g} s: see {paths.log}")
+        time.sleep(LOOK_AGAIN_SECONDS)
 
 
 def remove_files(paths: Paths) -> None:

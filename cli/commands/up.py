@@ -11,6 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from cli import machine, supervisor
 from cli.daemons import HEALTH_PORTS, SERVER_PORT, Settings, make_credentials
 from cli.durations import DURATION
 from cli.failure import Failure
+from cli.orphans import end_orphans
 from cli.progress import Progress
 from orchestrator import kubeconfig
 from orchestrator.api import errors
@@ -34,6 +36,9 @@ from orchestrator.paths import Paths
 # One interpreter for the control plane, and one each for what must outlive the other's failures.
 PROCESSES = (("server", "scheduler", "controllers"), ("network", "proxy"), ("node",))
 LAST_LINES = 12
+# How long another command or an ending supervisor may hold the place.
+PLACE_SECONDS = 90.0
+LOOK_AGAIN_SECONDS = 0.05
 LEASE_NAMESPACE = "kube-node-lease"
 # A running agent has renewed its lease within this time.
 LEASE_SECONDS = 40
@@ -63,43 +68,38 @@ def up(
     )
     paths = settings.paths
     progress = Progress()
+    lock = _take_place(paths)
     with progress.step("certificates"):
         make_credentials(settings)
-    with progress.step("daemons"):
-        began = datetime.now(UTC)
-        started = start_daemons(settings)
-        if not started:
-            began -= timedelta(seconds=LEASE_SECONDS)
+    began = datetime.now(UTC)
+    if lock is None:
+        began -= timedelta(seconds=LEASE_SECONDS)
+    else:
+        with progress.step("daemons"):
+            start_daemons(settings, lock)
     connection = kubeconfig.load(paths.kubeconfig("admin"))
     try:
         asyncio.run(_until_ready(connection, node_name, began, timeout, progress))
     except TimeoutError:
         raise Failure(_why_not(paths, timeout)) from None
-    progress.say("The cluster is ready." if started else "The cluster was running already, and is ready.")
+    progress.say("The cluster is ready." if lock is not None else "The cluster was running already, and is ready.")
     if paths.root != Path("/"):
         progress.say(f"  export KUBECONFIG={paths.kubeconfig('admin')}")
     progress.say("  navctl get nodes")
 
 
-def start_daemons(settings: Settings) -> bool:
-    """Starts the supervisor with its table of processes. False when one is running, which is left as it is.
-
-    Raises Failure when a port is taken.
-    """
+def start_daemons(settings: Settings, lock: int) -> None:
+    """Starts the supervisor with its table of processes and hands it the lock. Raises Failure when a port is taken."""
     paths = settings.paths
-    for directory in (paths.run, paths.log, paths.lib):
+    for directory in (paths.log, paths.lib):
         directory.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = supervisor.hold_lock(paths.run)
-    except BlockingIOError:
-        return False
+    end_orphans(paths.run)
     ports = [
         int(settings.listen.rpartition(":")[2]),
         settings.node_port,
         *(HEALTH_PORTS[names[0]] for names in PROCESSES),
     ]
     if taken := machine.taken_ports(ports):
-        os.close(lock)
         listed = ", ".join(map(str, taken))
         raise Failure(
             f"something else listens on port {listed}: end it (`ss -lntp` names it); "
@@ -117,7 +117,23 @@ def start_daemons(settings: Settings) -> bool:
             pass_fds=[lock],
             start_new_session=True,
         )
-    return True
+    os.close(lock)
+
+
+def _take_place(paths: Paths) -> int | None:
+    """The supervisor's lock, or None when a supervisor has it that means to stay. One that is ending is waited for."""
+    deadline = time.monotonic() + PLACE_SECONDS
+    while True:
+        try:
+            return supervisor.hold_lock(paths.run)
+        except BlockingIOError:
+            # Else one that has just been started or is ending, or a `navctl down` that cleans up: soon decided.
+            found = supervisor.holder(paths.run)
+            if found is not None and not found[1]:
+                return None
+        if time.monotonic() > deadline:
+            raise Failure(f"another navctl has been starting or stopping the daemons for {PLACE_SECONDS:g} s")
+        time.sleep(LOOK_AGAIN_SECONDS)
 
 
 def programs(settings: Settings) -> Iterator[supervisor.Program]:

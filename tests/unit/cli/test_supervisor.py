@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -12,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from cli.supervisor import FIRST_PAUSE, LONGEST_PAUSE, Program, pause, pid_file, write_table
+from cli.orphans import end_orphans
+from cli.supervisor import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Program,
+    hold_lock,
+    holder,
+    pause,
+    pid_file,
+    release_lock,
+    write_table,
+)
 
 SLEEPER = "import sys, os, time; open(sys.argv[1], 'w').write(f'{os.getpid()}\\n'); time.sleep(600)"
 
@@ -118,3 +130,52 @@ def test_pauses_grow_to_a_bound() -> None:
     assert pause(0) == FIRST_PAUSE
     assert pause(1) == 2 * FIRST_PAUSE
     assert pause(50) == LONGEST_PAUSE
+
+
+def test_a_supervisor_that_ends_says_so(tmp_path: Path, running: list[Running]) -> None:
+    go_on = tmp_path / "go-on"
+    os.mkfifo(go_on)
+    one = Running(tmp_path, "a", before_stop={"a": ["sh", "-c", f"read word < {go_on}"]})
+    running.append(one)
+    one.born("a")
+    assert holder(tmp_path) == (one.process.pid, False)
+    one.process.terminate()
+    with go_on.open("w") as pipe:  # opens when before_stop has begun to read
+        assert holder(tmp_path) == (one.process.pid, True)
+        pipe.write("word\n")
+    one.process.wait(20)
+    assert holder(tmp_path) is None
+
+
+def test_a_lock_on_a_removed_file_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = hold_lock(tmp_path)
+    lock_file = fcntl.flock
+
+    def held_up(descriptor: int, operation: int) -> None:
+        # Between this one's opening of the file and its lock, the holder removes the file and lets go.
+        monkeypatch.undo()
+        release_lock(tmp_path, first)
+        lock_file(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", held_up)
+    second = hold_lock(tmp_path)
+    with pytest.raises(BlockingIOError):
+        hold_lock(tmp_path)
+    release_lock(tmp_path, second)
+
+
+def test_orphans_are_ended_even_if_they_hang_and_strangers_are_left_alone(
+    tmp_path: Path, running: list[Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Running(tmp_path, "a", "b")
+    running.append(one)
+    hanging, other = one.born("a"), one.born("b")
+    os.kill(hanging, signal.SIGSTOP)
+    one.process.kill()
+    assert ended(other)
+    # The number that b had is somebody else's now.
+    pid_file(tmp_path, "b").write_text(f"{os.getpid()}\n")
+    (tmp_path / "table.json").rename(tmp_path / "processes.json")
+    monkeypatch.setattr("cli.orphans.STOP_SECONDS", 0.3)
+    end_orphans(tmp_path)
+    assert ended(hanging)
