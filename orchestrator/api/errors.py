@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+MAX_SHOWN = 256
+"""Characters of a value in a message: enough to recognize it by."""
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
@@ -87,12 +89,14 @@ class FieldError:
 
 
 def show_value(value: object) -> str:
-    """A value as Kubernetes shows it in a message: strings quoted, everything else as JSON."""
-    if isinstance(value, Mapping):
-        return json.dumps(dict(value), separators=(",", ":"), ensure_ascii=False, default=str)
+    """A value as Kubernetes shows it in a message: strings quoted, everything else as JSON. Of a long one, a part."""
     if isinstance(value, bytes):
-        return json.dumps(value.decode("utf-8", errors="replace"), ensure_ascii=False)
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+        value = value[:MAX_SHOWN].decode("utf-8", errors="replace")
+    if isinstance(value, str):
+        return json.dumps(value if len(value) <= MAX_SHOWN else value[: MAX_SHOWN - 3] + "...", ensure_ascii=False)
+    shown = dict(value) if isinstance(value, Mapping) else value
+    text = json.dumps(shown, separators=(",", ":"), ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
 def required(path: str, detail: str = "") -> FieldError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -24,6 +24,14 @@ from orchestrator.api.errors import BadRequest, FieldError, forbidden, invalid, 
 if TYPE_CHECKING:
     from orchestrator.api.kinds import KubeObject
     from orchestrator.api.v1 import LabelSelector
+
+
+MAX_LENGTH = 65_536
+"""Characters of a selector."""
+MAX_REQUIREMENTS = 128
+"""All of them are compared with every object of a collection, and by a watch with every change."""
+_REMEMBERED_LENGTH = 512
+"""Only short selectors are kept parsed: those of programs, which ask again and again."""
 
 
 class Operator(enum.Enum):
@@ -91,8 +99,11 @@ class LabelQuery:
 
     @staticmethod
     def parse(text: str) -> LabelQuery:
-        """Raises BadRequest when the text is no label selector."""
-        return _parse_labels(text)
+        """Raises BadRequest when the text is no label selector, or one that would cost too much to match."""
+        _check_length(text)
+        query = _remembered_labels(text) if len(text) <= _REMEMBERED_LENGTH else _parse_labels(text)
+        _check_count(query.requirements)
+        return query
 
     @property
     def empty(self) -> bool:
@@ -168,9 +179,23 @@ _SYMBOLS = {
 }
 
 
-@lru_cache(maxsize=1024)
 def _parse_labels(text: str) -> LabelQuery:
     return LabelQuery(tuple(_LabelParser(text).requirements()))
+
+
+_remembered_labels = lru_cache(maxsize=1024)(_parse_labels)
+
+
+def _check_length(text: str) -> None:
+    if len(text) > MAX_LENGTH:
+        raise BadRequest(f"a selector may have at most {MAX_LENGTH} characters, this one has {len(text)}")
+
+
+def _check_count(requirements: Sized) -> None:
+    if len(requirements) > MAX_REQUIREMENTS:
+        raise BadRequest(
+            f"a selector may have at most {MAX_REQUIREMENTS} requirements, this one has {len(requirements)}"
+        )
 
 
 class _LabelParser:
@@ -321,7 +346,9 @@ class FieldQuery:
     @staticmethod
     def parse(text: str, kind: str = "") -> FieldQuery:
         """Raises BadRequest when the text is no field selector or, with a kind ("Pod"), asks for a field it lacks."""
-        query = _parse_fields(text)
+        _check_length(text)
+        query = _remembered_fields(text) if len(text) <= _REMEMBERED_LENGTH else _parse_fields(text)
+        _check_count(query.requirements)
         if kind:
             query.check(kind)
         return query
@@ -367,9 +394,11 @@ def _getter(kind: str, path: str) -> Callable[[KubeObject], str]:
     return text
 
 
-@lru_cache(maxsize=1024)
 def _parse_fields(text: str) -> FieldQuery:
     return FieldQuery(tuple(_parse_comparison(part, text) for part in _split_terms(text) if part.strip()))
+
+
+_remembered_fields = lru_cache(maxsize=1024)(_parse_fields)
 
 
 def _split_terms(text: str) -> Iterable[str]:

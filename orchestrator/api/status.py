@@ -7,6 +7,8 @@ large, deadline) has no detail, and then the gRPC code decides.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2 as rpc_status
@@ -14,6 +16,12 @@ from google.rpc import status_pb2 as rpc_status
 from orchestrator.api import errors
 from orchestrator.api.errors import ApiError, Cause, Details
 from orchestrator.api.v1 import Status, StatusCause, StatusDetails
+
+# A status goes over the wire as HTTP/2 trailers, of which peers take 8 KiB: the message three times (gRPC's own, in the
+# status, and in its detail), the causes once. A larger trailer would break the call instead of explaining it.
+MAX_MESSAGE = 1600
+_MAX_CAUSES = 1500
+_MAX_NAME = 300
 
 _CLASSES: tuple[type[ApiError], ...] = (
     errors.BadRequest,
@@ -67,21 +75,52 @@ _BY_GRPC: dict[int, type[ApiError]] = {
 
 
 def to_status(error: ApiError) -> Status:
+    """The error in words that fit the wire: what is too long is cut, what is no Unicode is replaced."""
     details = error.details
     return Status(
         status="Failure",
-        message=error.message,
+        message=_cut(error.message, MAX_MESSAGE),
         reason=error.reason,
         code=error.http,
         details=StatusDetails(
-            name=details.name,
-            group=details.group,
-            kind=details.kind,
-            uid=details.uid,
-            causes=[StatusCause(reason=c.reason, message=c.message, field=c.field) for c in details.causes],
+            name=_cut(details.name, _MAX_NAME),
+            group=_cut(details.group, _MAX_NAME),
+            kind=_cut(details.kind, _MAX_NAME),
+            uid=_cut(details.uid, _MAX_NAME),
+            causes=_causes(details.causes),
             retry_after_seconds=error.retry_after,
         ),
     )
+
+
+def _causes(causes: Sequence[Cause]) -> Iterator[StatusCause]:
+    """The first of them, as many as there is room for."""
+    room = _MAX_CAUSES
+    for cause in causes:
+        shown = StatusCause(
+            reason=_cut(cause.reason, _MAX_NAME),
+            message=_cut(cause.message, _MAX_CAUSES // 2),
+            field=_cut(cause.field, _MAX_NAME),
+        )
+        room -= shown.ByteSize()
+        if room < 0:
+            return
+        yield shown
+
+
+def _cut(text: str, limit: int) -> str:
+    """The beginning of a text: at most `limit` bytes of it when percent-encoded, as gRPC sends a status message."""
+    text = text[:limit]
+    encoded = text.encode(errors="replace")
+    if len(encoded) == len(text) and text.isprintable() and "%" not in text:
+        return text if len(text) < limit else text[: limit - 3] + "..."
+    text = encoded.decode()
+    size = 0
+    for position, character in enumerate(text):
+        size += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
+        if size > limit - 3:
+            return text[:position] + "..."
+    return text
 
 
 def from_status(status: Status) -> ApiError:
@@ -99,9 +138,10 @@ def from_status(status: Status) -> ApiError:
 
 def to_rpc(error: ApiError) -> rpc_status.Status:
     """For the `grpc-status-details-bin` trailer (grpc_status.rpc_status, or the trailer set by hand)."""
+    status = to_status(error)
     detail = AnyMessage()
-    detail.Pack(to_status(error))
-    return rpc_status.Status(code=error.grpc, message=error.message, details=[detail])
+    detail.Pack(status)
+    return rpc_status.Status(code=error.grpc, message=status.message, details=[detail])
 
 
 def from_rpc(code: int, message: str, details: bytes | None) -> ApiError:

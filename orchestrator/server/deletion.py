@@ -19,6 +19,7 @@ FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 DEFAULT_GRACE_SECONDS = 30
+LONGEST_GRACE_SECONDS = 2**31 - 1  # a deletionTimestamp must be a date
 
 _FINALIZER_OF_POLICY = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": "", "": ""}
 
@@ -76,13 +77,14 @@ def grace_period(obj: KubeObject, options: DeleteOptions) -> int:
     if not isinstance(obj, Pod) or not obj.spec.node_name or obj.status.phase in {"Succeeded", "Failed"}:
         return 0
     if options.grace_period_seconds is not None:
-        return options.grace_period_seconds
+        return min(options.grace_period_seconds, LONGEST_GRACE_SECONDS)
     meta = obj.metadata
     if meta.HasField("deletion_timestamp"):
         return meta.deletion_grace_period_seconds
     if not obj.spec.HasField("termination_grace_period_seconds"):
         return DEFAULT_GRACE_SECONDS
-    return max(1, obj.spec.termination_grace_period_seconds) if obj.spec.termination_grace_period_seconds else 0
+    wanted = obj.spec.termination_grace_period_seconds
+    return min(max(1, wanted), LONGEST_GRACE_SECONDS) if wanted else 0
 
 
 def _check_preconditions(meta: ObjectMeta, options: DeleteOptions) -> None:

@@ -130,8 +130,8 @@ async def failures_reported(context: Context, method: str) -> AsyncGenerator[Non
 
 async def abort(context: Context, error: errors.ApiError) -> NoReturn:
     """End the call with this error, its details included."""
-    details = to_rpc(error).SerializeToString()
-    await context.abort(_CODES[error.grpc], error.message, ((DETAILS, details),))
+    status = to_rpc(error)
+    await context.abort(_CODES[error.grpc], status.message, ((DETAILS, status.SerializeToString()),))
 
 
 def decoded(raw: bytes, parse: Callable[[bytes], R]) -> R:

@@ -27,6 +27,8 @@ from orchestrator.store import Compacted, Store
 
 # So many objects are looked at before others get a turn.
 CHUNK = 500
+MAX_REVISION = 2**63 - 1
+MAX_TOKEN = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,15 @@ class Position:
     @classmethod
     def parse(cls, token: str) -> Position:
         """Raises BadRequest for what is no token of ours."""
+        if len(token) > MAX_TOKEN:
+            raise errors.BadRequest("continue key is not valid: it is too long")
         try:
             content = json.loads(base64.urlsafe_b64decode(token.encode()))
-        except (ValueError, binascii.Error) as error:
+        except (ValueError, RecursionError, binascii.Error) as error:
             raise errors.BadRequest(f"continue key is not valid: {error}") from error
         match content:
-            case [int(revision), str(after), int(seen)] if revision > 0:
-                return cls(revision, after, seen)
+            case [int(revision), str(after), int(seen)] if 0 < revision <= MAX_REVISION and 0 <= seen <= MAX_REVISION:
+                return cls(int(revision), after, int(seen))
             case _:
                 raise errors.BadRequest("continue key is not valid: unexpected content")
 
@@ -100,7 +104,11 @@ class Collections:
         if not after:
             position: Position | None = Position(0, "", 0)
             while position is not None:
-                page = await self._page(selection, position, CHUNK)
+                try:
+                    page = await self._page(selection, position, CHUNK)
+                except Compacted as error:
+                    # The reader took its time, and the list's revision is history: it has to begin anew.
+                    raise errors.Expired(_too_old("")) from error
                 for stored in page.items:
                     yield watch_event(WatchEvent.ADDED, stored.wire())
                 after, position = page.revision, page.next
@@ -148,7 +156,7 @@ def _revision(text: str) -> int:
     """0 for "" and "0", which both mean: what there is now. Raises BadRequest."""
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(MAX_REVISION)):
         raise errors.BadRequest(f'invalid resource version "{text}": must be a number')
     return int(text)
 

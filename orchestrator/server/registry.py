@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ from orchestrator.store import Compare, Delete, KeyValue, Put, Store, TxnResult
 # Each lost race means that somebody else's write got through: whoever loses this many meets a very busy object.
 MAX_ATTEMPTS = 200
 MAX_GENERATED_NAMES = 8
+
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 Decide = Callable[[KubeObject], Outcome]
 
@@ -374,7 +377,11 @@ def _terminating(key: Key) -> errors.Forbidden:
 
 def _parse_patch(patch: bytes) -> object:
     try:
-        body: object = json.loads(patch)
+        text = patch.decode()
+        body: object = json.loads(text)
+        if _HALF_CHARACTER.search(text):
+            # An escape may name half of a surrogate pair: no text that could be stored, or shown in an error.
+            json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise errors.BadRequest(f"the patch is not valid JSON: {error}") from error
     return body

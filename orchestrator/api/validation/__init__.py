@@ -1,4 +1,4 @@
-"""Is this object allowed? All faults at once, each with its path, in Kubernetes' wording.
+"""Is this object allowed? Its faults all at once, but not hundreds, each with its path, in Kubernetes' wording.
 
 `validate` looks at one object, after defaults; `validate_update` at a change from one to the next: what may not change;
 `validate_status` at what a component reports. All are pure, and an update must pass the first two. What depends on
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import cast
 
 from orchestrator.api import names
@@ -50,6 +51,8 @@ from orchestrator.api.validation.wellformed import wellformed
 
 Faults = Iterator[FieldError]
 
+MAX_FAULTS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
@@ -61,25 +64,37 @@ class _Rules:
 
 
 def validate(obj: KubeObject) -> list[FieldError]:
-    """Everything that is wrong with an object; empty when it may be stored."""
+    """What is wrong with an object; empty when it may be stored."""
     rules = _RULES[type(obj)]
-    faults = list(meta.metadata(obj.metadata, namespaced=kind_of(obj).namespaced, name_rule=rules.name_rule))
-    faults += rules.check(obj)
-    faults += wellformed(as_message(obj), "")
-    return faults
+    return _first(
+        meta.metadata(obj.metadata, namespaced=kind_of(obj).namespaced, name_rule=rules.name_rule),
+        rules.check(obj),
+        wellformed(as_message(obj), ""),
+    )
 
 
 def validate_update(new: K, old: K) -> list[FieldError]:
-    """Every change that is not allowed. `new` must pass `validate` too."""
-    faults = list(meta.metadata_update(new.metadata, old.metadata))
-    faults += _RULES[type(new)].check_update(new, old)
-    return faults
+    """The changes that are not allowed. `new` must pass `validate` too."""
+    return _first(meta.metadata_update(new.metadata, old.metadata), _RULES[type(new)].check_update(new, old))
 
 
 def validate_status(obj: KubeObject) -> list[FieldError]:
-    """What is wrong with the status that a component reports: amounts that are none, times that are none."""
-    faults = list(node.node_status(obj.status)) if isinstance(obj, Node) else []
-    return [*faults, *wellformed(as_message(obj), "")]
+    """What is wrong with the status that a component reports: amounts, addresses and times that are none."""
+    match obj:
+        case Node():
+            faults = node.node_status(obj.status)
+        case Pod():
+            faults = pod.pod_status(obj.status)
+        case Service():
+            faults = service.service_status(obj.status)
+        case _:
+            faults = iter(())
+    return _first(faults, wellformed(as_message(obj), ""))
+
+
+def _first(*faults: Faults) -> list[FieldError]:
+    """Rules are generators: what nobody wants to read is not looked for."""
+    return list(islice(chain(*faults), MAX_FAULTS))
 
 
 _RULES: dict[type[KubeObject], _Rules] = {}

@@ -116,19 +116,16 @@ def _annotations(meta: ObjectMeta, path: str) -> Faults:
 
 
 def _owners(meta: ObjectMeta, path: str) -> Faults:
-    controller = ""
     for index, owner in enumerate(meta.owner_references):
-        here = f"{path}[{index}]"
-        yield from _owner(owner, here)
-        if not owner.controller:
-            continue
-        if controller:
-            why = (
-                "Only one reference can have Controller set to true. "
-                f'Found "true" in references for {controller} and {owner.name}'
-            )
-            yield invalid(path, [shown(each) for each in meta.owner_references], why)
-        controller = owner.name
+        yield from _owner(owner, f"{path}[{index}]")
+    controllers = [owner for owner in meta.owner_references if owner.controller]
+    if len(controllers) > 1:
+        first, second = controllers[:2]
+        why = (
+            "Only one reference can have Controller set to true. "
+            f'Found "true" in references for {first.name} and {second.name}'
+        )
+        yield invalid(path, [shown(first), shown(second)], why)
 
 
 def _owner(owner: OwnerReference, path: str) -> Faults:

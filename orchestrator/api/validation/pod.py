@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.api import names
 from orchestrator.api.errors import forbidden, invalid, not_supported, required, too_many
-from orchestrator.api.v1 import Pod, PodSpec, PodTemplateSpec
+from orchestrator.api.v1 import Pod, PodSpec, PodStatus, PodTemplateSpec
 from orchestrator.api.validation.container import containers
 from orchestrator.api.validation.meta import described
 from orchestrator.api.validation.resources import amounts
@@ -18,6 +18,7 @@ DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 NAMESERVERS_LIMIT = 3
 SEARCHES_LIMIT = 32
 _LONGEST_DEADLINE = 2**31 - 1
+_LONGEST_GRACE = 2**31 - 1  # 68 years; the end of the calendar is not far beyond
 _MUTABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
@@ -34,6 +35,21 @@ def template(obj: PodTemplateSpec, path: str) -> Faults:
     yield from pod_spec(obj.spec, f"{path}.spec")
 
 
+def pod_status(status: PodStatus) -> Faults:
+    """Addresses end up in the kernel's rules: nothing that only looks like one may get there."""
+    yield from _address("status.podIP", status.pod_ip)
+    yield from _address("status.hostIP", status.host_ip)
+    for index, pod_address in enumerate(status.pod_ips):
+        yield from _address(f"status.podIPs[{index}].ip", pod_address.ip)
+    for index, host_address in enumerate(status.host_ips):
+        yield from _address(f"status.hostIPs[{index}].ip", host_address.ip)
+
+
+def _address(path: str, address: str) -> Faults:
+    if address:
+        yield from named(names.ip_address, path, address)
+
+
 def pod_spec(spec: PodSpec, path: str) -> Faults:
     yield from volumes(spec.volumes, f"{path}.volumes")
     yield from containers(spec, path)
@@ -46,7 +62,12 @@ def pod_spec(spec: PodSpec, path: str) -> Faults:
     if spec.HasField("active_deadline_seconds"):
         yield from within(f"{path}.activeDeadlineSeconds", spec.active_deadline_seconds, 1, _LONGEST_DEADLINE)
     if spec.HasField("termination_grace_period_seconds"):
-        yield from not_negative(f"{path}.terminationGracePeriodSeconds", spec.termination_grace_period_seconds)
+        here = f"{path}.terminationGracePeriodSeconds"
+        yield from not_negative(here, spec.termination_grace_period_seconds)
+        if spec.termination_grace_period_seconds > _LONGEST_GRACE:
+            yield invalid(
+                here, spec.termination_grace_period_seconds, f"must be less than or equal to {_LONGEST_GRACE}"
+            )
     for index, alias in enumerate(spec.host_aliases):
         yield from named(names.ip_address, f"{path}.hostAliases[{index}].ip", alias.ip)
         for position, hostname in enumerate(alias.hostnames):

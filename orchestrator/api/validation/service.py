@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from orchestrator.api import names
 from orchestrator.api.errors import duplicate, forbidden, invalid, not_supported, required
-from orchestrator.api.v1 import Service, ServicePort, ServiceSpec
+from orchestrator.api.v1 import Service, ServicePort, ServiceSpec, ServiceStatus
 from orchestrator.api.validation.rules import (
     PROTOCOLS,
     Faults,
@@ -71,6 +71,15 @@ def service_update(new: Service, old: Service) -> Faults:
         yield invalid("spec.clusterIPs[0]", list(after.cluster_ips), UNCHANGEABLE)
     elif before.ip_families and list(after.ip_families[:1]) != list(before.ip_families[:1]):
         yield invalid("spec.ipFamilies[0]", list(after.ip_families[:1]), UNCHANGEABLE)
+
+
+def service_status(status: ServiceStatus) -> Faults:
+    for index, entry in enumerate(status.load_balancer.ingress):
+        here = f"status.loadBalancer.ingress[{index}]"
+        if entry.ip:
+            yield from named(names.ip_address, f"{here}.ip", entry.ip)
+        if entry.hostname:
+            yield from named(names.subdomain, f"{here}.hostname", entry.hostname)
 
 
 def _ports(ports: Sequence[ServicePort], path: str, *, exposed: bool, headless: bool) -> Faults:

@@ -12,7 +12,7 @@ from orchestrator.api.v1 import Container, Deployment, Node, ObjectMeta, Pod, Po
 from orchestrator.pki import Identity
 from orchestrator.server.caller import Caller, authenticate, authorize
 from orchestrator.server.keys import Key, object_key, prefix_of, split_path
-from orchestrator.server.listing import Position
+from orchestrator.server.listing import MAX_REVISION, Position
 from orchestrator.server.store_errors import store_errors_mapped, to_api_error
 from orchestrator.server.streams import address_of, check_container
 from orchestrator.store import (
@@ -44,7 +44,7 @@ def test_bad_keys(namespace: str, name: str) -> None:
         object_key(kind_of(Pod), namespace, name)
 
 
-@given(st.integers(min_value=1), st.text(max_size=100), st.integers(min_value=0))
+@given(st.integers(1, MAX_REVISION), st.text(max_size=100), st.integers(0, MAX_REVISION))
 def test_continue_tokens_come_back(revision: int, after: str, seen: int) -> None:
     position = Position(revision, after, seen)
     assert Position.parse(position.token()) == position
