@@ -63,7 +63,9 @@ def decide(seen: Observed, now: datetime) -> Plan:
             events.append(EventRecord(node, "Normal", "NodeNotReady", message))
     if ready != "True" and (lost or ready == "False"):
         statuses += [_not_ready(pod, now) for pod in seen.pods if _claims_ready(pod)]
-    delete, next_eviction = _evictions(seen.pods, taints, now)
+    # A taint takes effect once it is on the node: until then somebody may know better.
+    effective = [taint for taint in taints if taint in node.spec.taints]
+    delete, next_eviction = _evictions(seen.pods, effective, now)
     events += [
         EventRecord(
             each.obj,
