@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agents.cri.errors import CriError
-from agents.node import operations
+from agents.node import metrics, operations
 from agents.node.errors import ConfigError
 from agents.node.image_supply import Say
 from agents.node.notes import IMAGE_REASONS, SANDBOX, Failure, Notes
@@ -34,7 +34,7 @@ _SANDBOX = "sandbox"
 
 @dataclass(slots=True)
 class _Operation:
-    task: asyncio.Task[None]
+    task: asyncio.Task[bool]
     # When the container it stops is killed.
     deadline: datetime | None
     # It has begun to change the runtime: it is not given up any more.
@@ -138,33 +138,38 @@ class Execution:
         if key in self._operations:
             work.close()
             return
-        task = self._tasks.create_task(self._carry_out(key, failing, work), name=key)
+        task = self._tasks.create_task(self._attempt(key, failing, work), name=key)
         self._operations[key] = _Operation(task, deadline, committed)
+        began = self._node.clock.monotonic()
 
-    async def _carry_out(self, key: str, failing: str | None, work: Coroutine[None, None, None]) -> None:
-        """An operation to its end, whichever that is; `failing` is what its failure is noted under."""
-        me = asyncio.current_task()
-        try:
-            await self._attempt(key, failing, work)
-        finally:
+        def ended(task: asyncio.Task[bool]) -> None:
+            # Of a task that was given up before its first step nothing has run, not even this.
+            work.close()
             operation = self._operations.get(key)
             # A stop that was begun anew has taken the place of its predecessor.
-            if operation is not None and operation.task is me:
+            if operation is not None and operation.task is task:
                 del self._operations[key]
+            name = key.partition(":")[0]
+            result = "given up" if task.cancelled() else "done" if task.result() else "failed"
+            metrics.operations.labels(name, result).inc()
+            metrics.operation_seconds.labels(name).observe(self._node.clock.monotonic() - began)
             self._changed()
 
-    async def _attempt(self, key: str, failing: str | None, work: Coroutine[None, None, None]) -> None:
+        task.add_done_callback(ended)
+
+    async def _attempt(self, key: str, failing: str | None, work: Coroutine[None, None, None]) -> bool:
+        """An operation to its end, and whether it went well; `failing` is what its failure is noted under."""
         try:
             await work
             if failing is not None:
                 self._failures.pop(failing, None)
-            return
+            return True
         except ConfigError as error:
             self._note_failure(failing, error.reason, error.message)
-            return
+            return False
         except errors.ApiError as error:
             self._note_failure(failing, "CreateContainerConfigError", error.message)
-            return
+            return False
         except CriError as error:
             log.info("an operation failed", extra=self._fields(key, error.message))
             self._note_failure(failing, "CreateContainerError", error.message)
@@ -176,6 +181,7 @@ class Execution:
         if failing is None:
             # It is planned again; not at once, for it would fail again.
             await self._node.clock.sleep(_AGAIN)
+        return False
 
     def _note_failure(self, name: str | None, reason: str, message: str) -> None:
         if name is None:
@@ -185,6 +191,8 @@ class Execution:
         self._failures[name] = Failure(reason, message, self._node.clock.now(), count)
         if name == SANDBOX:
             self._say("Warning", "FailedMount" if reason == "FailedMount" else "FailedCreatePodSandBox", message)
+        elif reason == "CreateContainerError":
+            self._say("Warning", "Failed", f"Error: {message}")
         elif reason in IMAGE_REASONS:
             self._say("Warning", "Failed", f"Error: {reason}")
             container = find_container(self._pod, name) if self._pod is not None else None

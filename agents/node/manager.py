@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 from agents.cri.errors import CriError
 from agents.cri.events import ContainerEvents, EventType, Resync
-from agents.node import operations
+from agents.node import metrics, operations
 from agents.node.admission import admit
 from agents.node.errors import ConfigError
 from agents.node.operations import Node
@@ -121,6 +121,7 @@ class PodManager:
     def _begin(self, runtime: PodRuntime) -> PodWorker:
         worker = PodWorker(self._node, self._client, runtime, self._statuses, self._recorder, self._rng)
         self._workers[runtime.uid] = worker
+        metrics.pods.set(len(self._workers))
         if self._tasks is not None:
             self._tasks.create_task(self._run(runtime.uid, worker), name=f"pod {runtime.uid}")
         return worker
@@ -130,6 +131,7 @@ class PodManager:
             await worker.run()
         finally:
             del self._workers[uid]
+            metrics.pods.set(len(self._workers))
             self._refused.discard(uid)
 
     # The runtime

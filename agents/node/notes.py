@@ -16,7 +16,7 @@ SANDBOX = ""
 IMAGE_REASONS = frozenset({"ErrImagePull", "ErrImageNeverPull", "InvalidImageName"})
 # Seconds between attempts: doubling from the first to the longest.
 _PULL_DELAYS = (10.0, 300.0)
-_OTHER_DELAYS = (1.0, 30.0)
+_OTHER_DELAYS = (1.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
