@@ -21,7 +21,15 @@ from orchestrator.controllers import rollout
 from orchestrator.controllers.deployment_status import is_complete, status_of
 from orchestrator.controllers.informers import Informers
 from orchestrator.controllers.names import ALPHABET
-from orchestrator.controllers.ownership import claim, controller_key, controller_of, is_controlled_by, owner_reference
+from orchestrator.controllers.ownership import (
+    claim,
+    controller_key,
+    controller_of,
+    controller_uid,
+    is_controlled_by,
+    orphaned_in,
+    owner_reference,
+)
 from orchestrator.controllers.pods import FINISHED
 from orchestrator.controllers.rollout import DESIRED, MAXIMUM, Bounds, Sizes, bounds_of
 from orchestrator.runtime import Deletion, EventRecord, Plan
@@ -48,7 +56,7 @@ _HISTORY_LENGTH = 2000
 @dataclass(frozen=True, slots=True)
 class Observed:
     deployment: Deployment
-    replica_sets: Sequence[ReplicaSet]  # all of the namespace: its own, orphans, and those whose names are taken
+    replica_sets: Sequence[ReplicaSet]  # its own, orphans, and the one that has the name of the next, if any
     pods: Sequence[Pod] = ()  # of its ReplicaSets
 
 
@@ -127,6 +135,11 @@ def template_hash(template: PodTemplateSpec, collisions: int = 0) -> str:
     return "".join(letters)
 
 
+def next_name(deployment: Deployment) -> str:
+    """The name of the ReplicaSet for the template as it is now."""
+    return f"{deployment.metadata.name}-{template_hash(deployment.spec.template, deployment.status.collision_count)}"
+
+
 def revision_of(obj: KubeObject) -> int:
     text = obj.metadata.annotations.get(REVISION, "")
     return int(text) if text.isdecimal() else 0
@@ -137,7 +150,7 @@ def _make(deployment: Deployment, old: Sequence[ReplicaSet], bounds: Bounds) -> 
     name = template_hash(deployment.spec.template, deployment.status.collision_count)
     made = ReplicaSet(
         metadata=ObjectMeta(
-            name=f"{deployment.metadata.name}-{name}",
+            name=next_name(deployment),
             namespace=deployment.metadata.namespace,
             labels={**deployment.spec.template.metadata.labels, TEMPLATE_HASH: name},
             annotations=_annotations(deployment, bounds)
@@ -345,6 +358,9 @@ class DeploymentController:
         self._deployments = informers.of(Deployment)
         self._sets = informers.of(ReplicaSet)
         self._pods: Informer[Pod] = informers.of(Pod)
+        self._sets.add_index("controller", controller_uid)
+        self._sets.add_index("orphans", orphaned_in)
+        self._pods.add_index("controller", controller_uid)
 
     def informers(self) -> Sequence[AnyInformer]:
         return (self._deployments, self._sets, self._pods)
@@ -377,12 +393,16 @@ class DeploymentController:
         deployment = self._deployments.get_by_key(key)
         if deployment is None:
             return None
-        replica_sets = self._sets.list(deployment.metadata.namespace)
+        namespace = deployment.metadata.namespace
+        owned = self._sets.by_index("controller", deployment.metadata.uid)
+        orphans = self._sets.by_index("orphans", namespace)
+        namesake = self._sets.get(namespace, next_name(deployment))
+        known = {each.metadata.name for each in (*owned, *orphans)}
+        others = [namesake] if namesake is not None and namesake.metadata.name not in known else []
         pods: list[Pod] = []
         if deployment.spec.strategy.type == "Recreate":
-            owned = [each for each in replica_sets if is_controlled_by(each, deployment)]
             pods = [pod for each in owned for pod in self._pods.by_index("controller", each.metadata.uid)]
-        return Observed(deployment, replica_sets, pods)
+        return Observed(deployment, [*owned, *orphans, *others], pods)
 
     def decide(self, seen: Observed, now: datetime) -> Plan:
         return decide(seen, now)

@@ -3,6 +3,9 @@
 A node is heard of by its Lease. When the lease has not been renewed for 40 seconds, the node's conditions become
 Unknown and its pods are no longer ready. Taints follow the conditions, and pods that don't tolerate a NoExecute taint
 are deleted: at once, or when the time their toleration grants has passed.
+
+When no node at all is ready, the fault is more likely on this side, and there is nowhere to go: then nobody is made to
+leave (Kubernetes calls this full disruption).
 """
 
 from __future__ import annotations
@@ -27,12 +30,13 @@ NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 _CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
-_PRESSURES = {
+_NO_SCHEDULE = {
+    "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
     "MemoryPressure": "node.kubernetes.io/memory-pressure",
     "DiskPressure": "node.kubernetes.io/disk-pressure",
     "PIDPressure": "node.kubernetes.io/pid-pressure",
 }
-_OURS = frozenset((NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURES.values()))
+_OURS = frozenset((NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_NO_SCHEDULE.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Observed:
     node: Node
     pods: Sequence[Pod]  # bound to it
     silent_seconds: float  # since its lease was last renewed
+    others_ready: bool = True  # whether any other node is ready
 
 
 def decide(seen: Observed, now: datetime) -> Plan:
@@ -49,7 +54,7 @@ def decide(seen: Observed, now: datetime) -> Plan:
     ready = _status(told, "Ready")
     update: list[KubeObject] = []
     events: list[EventRecord] = []
-    taints = _taints(told, ready, now)
+    taints = _taints(told, ready, now, evict=seen.others_ready)
     if taints != list(node.spec.taints):
         tainted = clone(node)
         del tainted.spec.taints[:]
@@ -86,6 +91,10 @@ def _status(node: Node, kind: str) -> str:
     return next((each.status for each in node.status.conditions if each.type == kind), "")
 
 
+def _is_ready(node: Node) -> bool:
+    return _status(node, "Ready") == "True"
+
+
 def _lost(node: Node, now: datetime) -> Node:
     """The node with its conditions Unknown; itself when they are already."""
     if all(_status(node, kind) == "Unknown" for kind in _CONDITIONS):
@@ -108,13 +117,13 @@ def _make_unknown(known: NodeCondition, now: datetime) -> None:
     known.last_transition_time.CopyFrom(to_timestamp(now.replace(microsecond=0)))
 
 
-def _taints(node: Node, ready: str, now: datetime) -> list[Taint]:
+def _taints(node: Node, ready: str, now: datetime, *, evict: bool) -> list[Taint]:
     """The node's taints with ours as its conditions want them. The times of those that stay are kept."""
     wanted: list[tuple[str, str]] = []
     if ready != "True":
         key = UNREACHABLE if ready == "Unknown" else NOT_READY
-        wanted = [(key, "NoSchedule"), (key, "NoExecute")] if ready else [(key, "NoSchedule")]
-    wanted += [(key, "NoSchedule") for kind, key in _PRESSURES.items() if _status(node, kind) == "True"]
+        wanted = [(key, "NoSchedule"), (key, "NoExecute")] if ready and evict else [(key, "NoSchedule")]
+    wanted += [(key, "NoSchedule") for kind, key in _NO_SCHEDULE.items() if _status(node, kind) == "True"]
     if node.spec.unschedulable:
         wanted.append((UNSCHEDULABLE, "NoSchedule"))
     taints = [each for each in node.spec.taints if each.key not in _OURS or (each.key, each.effect) in wanted]
@@ -204,7 +213,8 @@ class NodeLifecycleController:
     def keys(self, informer: AnyInformer, obj: KubeObject) -> Iterable[str]:
         match obj:
             case Node():
-                return [obj.metadata.name]
+                # Whether those that are not ready have to be left depends on whether others are.
+                return [obj.metadata.name, *(each.metadata.name for each in self._nodes.list() if not _is_ready(each))]
             case Lease():
                 return [obj.metadata.name] if obj.metadata.namespace == LEASE_NAMESPACE else []
             case Pod() if obj.spec.node_name:
@@ -219,7 +229,8 @@ class NodeLifecycleController:
             return None
         lease = self._leases.get(LEASE_NAMESPACE, key)
         mark = lease.metadata.resource_version if lease is not None else ""
-        return Observed(node, self._pods.by_index("node", key), self._silence.seconds(key, mark))
+        others_ready = any(_is_ready(each) for each in self._nodes.list() if each is not node)
+        return Observed(node, self._pods.by_index("node", key), self._silence.seconds(key, mark), others_ready)
 
     def decide(self, seen: Observed, now: datetime) -> Plan:
         return decide(seen, now)

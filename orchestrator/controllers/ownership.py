@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -26,6 +26,17 @@ def controller_key(obj: KubeObject, kind: str) -> list[str]:
     """The key of the controlling owner, when it is of that kind."""
     owner = controller_of(obj)
     return [f"{obj.metadata.namespace}/{owner.name}"] if owner is not None and owner.kind == kind else []
+
+
+def controller_uid(obj: KubeObject) -> Sequence[str]:
+    """The index function that files objects under the uid of their controlling owner."""
+    owner = controller_of(obj)
+    return [owner.uid] if owner is not None else []
+
+
+def orphaned_in(obj: KubeObject) -> Sequence[str]:
+    """The index function that files objects without a controlling owner under their namespace."""
+    return [obj.metadata.namespace] if controller_of(obj) is None else []
 
 
 def owner_reference(owner: KubeObject) -> OwnerReference:

@@ -20,7 +20,14 @@ from orchestrator.api.v1 import ObjectMeta, Pod, ReplicaSet, ReplicaSetStatus
 from orchestrator.client import Informer
 from orchestrator.controllers.informers import Informers
 from orchestrator.controllers.names import with_suffix
-from orchestrator.controllers.ownership import claim, controller_key, controller_of, owner_reference
+from orchestrator.controllers.ownership import (
+    claim,
+    controller_key,
+    controller_of,
+    controller_uid,
+    orphaned_in,
+    owner_reference,
+)
 from orchestrator.controllers.pods import FINISHED, available_at, is_active, is_available, is_ready, ready_since
 from orchestrator.runtime import Deletion, EventRecord, Plan
 from orchestrator.runtime.reconciler import AnyInformer
@@ -170,9 +177,9 @@ class ReplicaSetController:
     def __init__(self, informers: Informers) -> None:
         self._sets = informers.of(ReplicaSet)
         self._pods: Informer[Pod] = informers.of(Pod)
-        self._sets.add_index("controller", _controller_uid)
-        self._pods.add_index("controller", _controller_uid)
-        self._pods.add_index("orphans", _orphaned_in)
+        self._sets.add_index("controller", controller_uid)
+        self._pods.add_index("controller", controller_uid)
+        self._pods.add_index("orphans", orphaned_in)
 
     def informers(self) -> Sequence[AnyInformer]:
         return (self._sets, self._pods)
@@ -206,12 +213,3 @@ class ReplicaSetController:
 
     def decide(self, seen: Observed, now: datetime) -> Plan:
         return decide(seen, now)
-
-
-def _controller_uid(obj: KubeObject) -> Iterable[str]:
-    owner = controller_of(obj)
-    return [owner.uid] if owner is not None else []
-
-
-def _orphaned_in(pod: Pod) -> Iterable[str]:
-    return [pod.metadata.namespace] if controller_of(pod) is None else []

@@ -115,9 +115,16 @@ async def test_a_lost_node_is_told_tainted_and_left(timed: Cluster) -> None:
 
 async def test_a_node_that_comes_back_is_clean_again(timed: Cluster) -> None:
     await register(timed, "n1")
+    await register(timed, "n2")
     await timed.until(lambda: timed.informer(Node).get("", "n1") is not None)
+    await pass_time(timed, 50, ("n2",))
+    unreachable = "node.kubernetes.io/unreachable"
+    await timed.until(lambda: taints(timed, "n1") == {(unreachable, "NoSchedule"), (unreachable, "NoExecute")})
     await pass_time(timed, 50, ())
-    await timed.until(lambda: len(taints(timed, "n1")) == 2)
+    await timed.until(
+        lambda: taints(timed, "n1") == taints(timed, "n2") == {(unreachable, "NoSchedule")},
+        "with no node left to go to",
+    )
     await renew(timed, "n1")
     back = clone(await timed.client.get(Node, "n1"))
     for condition in back.status.conditions:

@@ -180,6 +180,12 @@ def test_a_taint_takes_effect_once_it_is_on_the_node() -> None:
     assert look(tainted, pod("victim"), silent=GRACE_SECONDS).delete
 
 
+def test_without_another_ready_node_nobody_has_to_leave() -> None:
+    tainted = node({"Ready": "False"}, taint(NOT_READY, since=9999), taint(NOT_READY, "NoSchedule"))
+    plan = decide(Observed(tainted, [pod("victim", ready=False)], 0.0, others_ready=False), NOW)
+    assert taints(plan) == {(NOT_READY, "NoSchedule")} and not plan.delete
+
+
 def test_every_taint_has_to_be_tolerated() -> None:
     tainted = node({"Ready": "False"}, taint(NOT_READY), taint(NOT_READY, "NoSchedule"), taint("team", value="a"))
     victim = pod("victim", ready=False)
