@@ -122,6 +122,10 @@ def node_status(
     return status
 
 
+def is_ready(status: NodeStatus) -> bool:
+    return any(condition.type == "Ready" and condition.status == "True" for condition in status.conditions)
+
+
 def differs(known: NodeStatus, wanted: NodeStatus) -> bool:
     """Whether there is news besides the time."""
     return _without_heartbeats(known) != _without_heartbeats(wanted)

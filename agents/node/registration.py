@@ -2,8 +2,10 @@
 
 The status is compared with what the API has whenever that changes, every ten seconds, and, as long as the runtime or
 its network is not ready, several times a second: a node serves the moment it can. Only news are written, and a sign
-of life in the status every five minutes. The Lease is renewed every ten seconds by a task of its own, so that nothing
-that is slow on this machine can make it look dead.
+of life in the status every five minutes. A runtime that is only being restarted costs the node nothing: its fault is
+told when it has lasted longer than that takes, because with the node's readiness goes that of its pods, which run and
+serve on. The Lease is renewed every ten seconds by a task of its own, so that nothing that is slow on this machine can
+make it look dead.
 
 An object that somebody deleted is made again. While the API is away, this waits and tries; nothing else depends on it.
 """
@@ -25,6 +27,7 @@ from agents.node.node_status import (
     Runtime,
     allocatable,
     differs,
+    is_ready,
     missing_labels,
     new_node,
     node_status,
@@ -48,6 +51,8 @@ LOOK_SECONDS = 10.0
 # Nothing tells that the runtime or its network has become ready: until then it is asked often.
 NOT_READY_LOOK_SECONDS = 0.2
 REPORT_SECONDS = 300.0
+# How long a ready node may have a runtime that isn't. Shorter than the lease, which a new agent takes up after it.
+PATIENCE_SECONDS = 30.0
 
 
 class Registration:
@@ -78,6 +83,7 @@ class Registration:
         self.nodes = Informer(client, Node, field_selector=field_selector, clock=clock, rng=self._rng)
         self._changed = asyncio.Event()
         self._reported_at = float("-inf")
+        self._runtime_well_at = clock.monotonic()
         self._fault = "never looked"
 
     async def run(self, registered: Callable[[], None]) -> None:
@@ -93,9 +99,9 @@ class Registration:
                 while True:
                     self._changed.clear()
                     try:
-                        delay = await self._look()
+                        told, delay = await self._look()
                         backoff.reset()
-                        if not there.is_set():
+                        if told and not there.is_set():
                             there.set()
                             registered()
                     except errors.ApiError as error:
@@ -106,10 +112,18 @@ class Registration:
         finally:
             unsubscribe()
 
-    async def _look(self) -> float:
-        """Bring the Node object up to date; returns after how many seconds to look again."""
+    async def _look(self) -> tuple[bool, float]:
+        """Bring the Node object up to date. Returns whether it is, and after how many seconds to look again."""
         runtime = await self._runtime()
         node = self.nodes.get("", self._identity.name)
+        if not runtime.not_ready:
+            self._runtime_well_at = self._clock.monotonic()
+        elif (
+            node is not None
+            and is_ready(node.status)
+            and self._clock.monotonic() - self._runtime_well_at < PATIENCE_SECONDS
+        ):
+            return False, NOT_READY_LOOK_SECONDS
         usage = Usage.read(self._paths.node)
         status = node_status(
             NodeStatus() if node is None else node.status,
@@ -126,7 +140,7 @@ class Registration:
         if runtime.not_ready != self._fault:
             self._fault = runtime.not_ready
             log.info("node ready" if not self._fault else "node not ready", extra=fields(reason=self._fault))
-        return NOT_READY_LOOK_SECONDS if self._fault else LOOK_SECONDS
+        return True, NOT_READY_LOOK_SECONDS if self._fault else LOOK_SECONDS
 
     async def _create(self, node: Node) -> None:
         try:

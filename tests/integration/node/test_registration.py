@@ -71,9 +71,10 @@ class Writes:
 
 
 @asynccontextmanager
-async def registered(
+async def registering(
     api: RunningServer, runtime: ScriptedRuntime, clock: SystemClock | FakeClock | None = None
-) -> AsyncIterator[Writes]:
+) -> AsyncIterator[tuple[asyncio.Event, Writes]]:
+    """The event says that the node has registered."""
     there = asyncio.Event()
     async with api.connect("node") as client:
         writes = Writes(client)
@@ -88,12 +89,20 @@ async def registered(
         )
         running = asyncio.create_task(registration.run(there.set))
         try:
-            async with asyncio.timeout(10):
-                await there.wait()
-            yield writes
+            yield there, writes
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def registered(
+    api: RunningServer, runtime: ScriptedRuntime, clock: SystemClock | FakeClock | None = None
+) -> AsyncIterator[Writes]:
+    async with registering(api, runtime, clock) as (there, writes):
+        async with asyncio.timeout(10):
+            await there.wait()
+        yield writes
 
 
 async def seen(client: Client, kind: type[K], condition: Callable[[K], bool], namespace: str = "") -> K:
@@ -135,6 +144,29 @@ async def test_a_runtime_that_is_away(api: RunningServer, client: Client) -> Non
     async with registered(api, runtime):
         node = await seen(client, Node, lambda node: readiness(node) == "False KubeletNotReady")
         assert any("container runtime is down" in each.message for each in node.status.conditions)
+
+
+async def test_a_runtime_that_is_back_soon_costs_the_node_nothing(api: RunningServer, client: Client) -> None:
+    clock = FakeClock()
+    runtime = ScriptedRuntime()
+    async with registered(api, runtime, clock):
+        await seen(client, Node, lambda node: readiness(node) == "True KubeletReady")
+    runtime.away = True
+    # A new agent doesn't know either whether the runtime is only being restarted.
+    async with registering(api, runtime, clock) as (there, _):
+        for _ in range(3):
+            async with asyncio.timeout(10):
+                await clock.sleeping(1)
+                runtime.asked.clear()
+                clock.advance(9.9)
+                await runtime.asked.wait()
+            assert readiness(await client.get(Node, "n1")) == "True KubeletReady"
+            assert not there.is_set(), "a node that may be broken is not announced"
+        await clock.sleeping(1)
+        clock.advance(1)
+        await seen(client, Node, lambda node: readiness(node) == "False KubeletNotReady")
+        async with asyncio.timeout(10):
+            await there.wait()
 
 
 async def test_what_somebody_changed_is_put_right(api: RunningServer, client: Client) -> None:
