@@ -16,8 +16,12 @@ from cli.references import Reference, read_references
 from cli.target import Target, target_options
 from orchestrator.api import errors
 from orchestrator.api.kinds import KubeObject
-from orchestrator.api.v1 import Event, Node, Pod
+from orchestrator.api.selectors import from_label_selector
+from orchestrator.api.v1 import Deployment, EndpointSlice, Event, Node, Pod, ReplicaSet, Service
 from orchestrator.client import Client
+
+# A slice's label with the name of its Service.
+SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 @click.command(cls=Command)
@@ -40,9 +44,9 @@ def describe(target: Target, what: tuple[str, ...], all_namespaces: bool, select
             with attempts.one():
                 for obj in await _find(client, one, place, selector):
                     events = await _events_about(client, obj) if show_events else None
-                    related = await _pods_on(client, obj) if isinstance(obj, Node) else []
+                    related = await _related(client, obj)
                     sys.stdout.write("\n\n" if described else "")
-                    sys.stdout.write(describe_object(obj, events, datetime.now(UTC), pods=related))
+                    sys.stdout.write(describe_object(obj, events, datetime.now(UTC), related=related))
                     described += 1
         if not described and not attempts.code:
             named = any(one.kind.namespaced for one in references) and not all_namespaces
@@ -74,6 +78,22 @@ async def _events_about(client: Client, obj: KubeObject) -> Sequence[Event]:
     return [event for event in listed.items if event.involved_object.uid in ("", metadata.uid, metadata.name)]
 
 
-async def _pods_on(client: Client, node: Node) -> Sequence[Pod]:
-    listed = await client.list(Pod, field_selector=f"spec.nodeName={node.metadata.name}")
-    return [pod for pod in listed.items if pod.status.phase not in ("Succeeded", "Failed")]
+async def _related(client: Client, obj: KubeObject) -> Sequence[KubeObject]:
+    """What a description tells of besides the object: who runs on a node, what a Deployment has made, who answers for
+    a Service."""
+    namespace, name = obj.metadata.namespace, obj.metadata.name
+    match obj:
+        case Node():
+            pods = await client.list(Pod, field_selector=f"spec.nodeName={name}")
+            return [pod for pod in pods.items if pod.status.phase not in ("Succeeded", "Failed")]
+        case Deployment():
+            selector = str(from_label_selector(obj.spec.selector))
+            sets = await client.list(ReplicaSet, namespace=namespace, label_selector=selector)
+            return [
+                each for each in sets.items if any(o.uid == obj.metadata.uid for o in each.metadata.owner_references)
+            ]
+        case Service():
+            slices = await client.list(EndpointSlice, namespace=namespace, label_selector=f"{SERVICE_LABEL}={name}")
+            return slices.items
+        case _:
+            return ()

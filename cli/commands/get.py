@@ -182,7 +182,7 @@ async def _watch(
     if one.name is not None and not present and not finder.ignore_missing:
         raise errors.NotFound.of(one.kind.resource, one.name)
     printer = _RowPrinter(one.kind, options) if shape.is_table else None
-    if not changes_only:
+    if present and not changes_only:
         _show_changes(present, shape, printer)
     changes = _changes(client, one.kind, place, finder.labels, fields, version)
     async with contextlib.aclosing(changes):

@@ -14,13 +14,16 @@ from orchestrator.api.ages import age
 from orchestrator.api.codec import to_json
 from orchestrator.api.kinds import KubeObject
 from orchestrator.api.timestamps import to_datetime
-from orchestrator.api.v1 import ConfigMap, Deployment, Event, Node, Pod, ReplicaSet, Secret, Service
+from orchestrator.api.v1 import ConfigMap, Deployment, EndpointSlice, Event, Node, Pod, ReplicaSet, Secret, Service
 
 _HIDDEN_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def describe_object(obj: KubeObject, events: Sequence[Event] | None, now: datetime, *, pods: Sequence[Pod] = ()) -> str:
-    """The description; `events` None leaves that section out, `pods` are those of a node."""
+def describe_object(
+    obj: KubeObject, events: Sequence[Event] | None, now: datetime, *, related: Sequence[KubeObject] = ()
+) -> str:
+    """The description; `events` None leaves that section out. `related` are what belongs to the object: a node's pods,
+    a Deployment's ReplicaSets, a Service's slices."""
     page = Page()
     metadata = obj.metadata
     page.value("Name", metadata.name)
@@ -41,13 +44,13 @@ def describe_object(obj: KubeObject, events: Sequence[Event] | None, now: dateti
         case Pod():
             describe_pod(page, obj)
         case Node():
-            describe_node(page, obj, pods)
+            describe_node(page, obj, [each for each in related if isinstance(each, Pod)])
         case Deployment():
-            describe_deployment(page, obj)
+            describe_deployment(page, obj, [each for each in related if isinstance(each, ReplicaSet)])
         case ReplicaSet():
             describe_replica_set(page, obj)
         case Service():
-            describe_service(page, obj)
+            describe_service(page, obj, [each for each in related if isinstance(each, EndpointSlice)])
         case ConfigMap():
             _describe_config_map(page, obj)
         case Secret():

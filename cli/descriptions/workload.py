@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from cli.descriptions.page import Page, int_or_string
 from cli.descriptions.pod import describe_template
+from cli.rollout_progress import REVISION
 from orchestrator.api.selectors import from_label_selector
-from orchestrator.api.v1 import Deployment, ReplicaSet, Service
+from orchestrator.api.v1 import Deployment, EndpointSlice, ReplicaSet, Service, ServicePort
+
+# Endpoints that are shown of a port; of the others, how many they are.
+SHOWN_ENDPOINTS = 3
 
 
-def describe_deployment(page: Page, deployment: Deployment) -> None:
+def describe_deployment(page: Page, deployment: Deployment, replica_sets: Sequence[ReplicaSet]) -> None:
     spec, status = deployment.spec, deployment.status
     page.value("Selector", str(from_label_selector(spec.selector)))
     page.value(
@@ -32,6 +38,15 @@ def describe_deployment(page: Page, deployment: Deployment) -> None:
         ("Type", "Status", "Reason"),
         ((each.type, each.status, each.reason) for each in status.conditions),
     )
+    revision = deployment.metadata.annotations.get(REVISION, "")
+    current = [each for each in replica_sets if each.metadata.annotations.get(REVISION, "") == revision]
+    page.value("OldReplicaSets", ", ".join(_made(each for each in replica_sets if each not in current)))
+    page.value("NewReplicaSet", ", ".join(_made(current)))
+
+
+def _made(replica_sets: Iterable[ReplicaSet]) -> Iterable[str]:
+    for each in sorted(replica_sets, key=lambda one: one.metadata.name):
+        yield f"{each.metadata.name} ({each.status.replicas}/{each.spec.replicas} replicas created)"
 
 
 def describe_replica_set(page: Page, replica_set: ReplicaSet) -> None:
@@ -47,7 +62,7 @@ def describe_replica_set(page: Page, replica_set: ReplicaSet) -> None:
     )
 
 
-def describe_service(page: Page, service: Service) -> None:
+def describe_service(page: Page, service: Service, slices: Sequence[EndpointSlice]) -> None:
     spec = service.spec
     page.pairs("Selector", spec.selector)
     page.value("Type", spec.type)
@@ -62,6 +77,22 @@ def describe_service(page: Page, service: Service) -> None:
         page.value("TargetPort", f"{int_or_string(port.target_port)}/{port.protocol}")
         if port.node_port:
             page.value("NodePort", f"{name}  {port.node_port}/{port.protocol}")
+        if spec.type != "ExternalName":
+            page.value("Endpoints", _endpoints(port, slices))
     page.value("Session Affinity", spec.session_affinity)
     page.optional("External Traffic Policy", spec.external_traffic_policy)
     page.optional("Internal Traffic Policy", spec.internal_traffic_policy)
+
+
+def _endpoints(port: ServicePort, slices: Sequence[EndpointSlice]) -> str:
+    """Who answers for a port now."""
+    ready = [
+        f"{endpoint.addresses[0]}:{each.port}"
+        for one in slices
+        for each in one.ports
+        if each.name == port.name
+        for endpoint in one.endpoints
+        if endpoint.addresses and (endpoint.conditions.ready or not endpoint.conditions.HasField("ready"))
+    ]
+    more = len(ready) - SHOWN_ENDPOINTS
+    return ",".join(ready[:SHOWN_ENDPOINTS]) + (f" + {more} more..." if more > 0 else "")
