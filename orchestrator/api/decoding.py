@@ -21,6 +21,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.api.errors import BadRequest
+from orchestrator.api.plans import Plans
 from orchestrator.api.schema import descriptor_of, map_value, option
 from orchestrator.api.timestamps import parse_timestamp
 from orchestrator.api.v1 import options_pb2
@@ -98,15 +99,7 @@ class _Plan:
                 decode_field(message, value, (path, name), context, depth)
 
 
-_PLANS: dict[Descriptor, _Plan] = {}
-
-
-def _plan(descriptor: Descriptor) -> _Plan:
-    plan = _PLANS.get(descriptor)
-    if plan is None:
-        plan = _PLANS[descriptor] = _Plan()
-        plan.fill(descriptor)
-    return plan
+_plan = Plans(_Plan, _Plan.fill).of
 
 
 def _decoder(each: FieldDescriptor) -> _Decode:

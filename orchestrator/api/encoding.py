@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.struct_pb2 import Struct, Value
 
+from orchestrator.api.plans import Plans
 from orchestrator.api.schema import descriptor_of, map_value, option
 from orchestrator.api.timestamps import format_timestamp
 from orchestrator.api.v1 import options_pb2
@@ -56,15 +57,7 @@ class _Plan:
         return out
 
 
-_PLANS: dict[Descriptor, _Plan] = {}
-
-
-def _plan(descriptor: Descriptor) -> _Plan:
-    plan = _PLANS.get(descriptor)
-    if plan is None:
-        plan = _PLANS[descriptor] = _Plan()
-        plan.fill(descriptor)
-    return plan
+_plan = Plans(_Plan, _Plan.fill).of
 
 
 def _encoder(each: FieldDescriptor) -> _Encode | None:

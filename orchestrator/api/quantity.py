@@ -135,7 +135,9 @@ def _format(value: Decimal, suffix: Suffix) -> str:
     if not value:
         return "0"
     if suffix is Suffix.BINARY and abs(value) >= 1024:
-        return _format_binary(int(value.to_integral_value(ROUND_UP)))
+        value = value.to_integral_value(ROUND_UP)
+        if not value % 1024:
+            return _format_binary(int(value))
     # The largest power of a thousand that leaves no fraction.
     exponent = -9
     amount = _EXACT.multiply(value, Decimal(10**9))

@@ -7,14 +7,18 @@ anyway, draws none: nobody is told that what they asked for is ignored when it i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from orchestrator.api.kinds import KubeObject, as_message
+from orchestrator.api.plans import Plans
 from orchestrator.api.schema import descriptor_of, map_value, option
 from orchestrator.api.v1 import Service, options_pb2
+
+MAX_WARNINGS = 50
 
 # Values that mean "as it is anyway". Defaults that the schema gives are found there.
 _HARMLESS: Mapping[str, tuple[object, ...]] = {
@@ -26,36 +30,34 @@ _HARMLESS: Mapping[str, tuple[object, ...]] = {
 
 
 def warnings_for(obj: KubeObject) -> list[str]:
-    """One warning for each field that is set and has no effect: its path and why."""
-    warnings = [
-        f"{path} is accepted and has no effect: {reason}" for path, reason in _find(as_message(obj), "", _plan_of(obj))
-    ]
+    """One warning for each field that is set and has no effect, its path and why; only so many are worth reading."""
+    found = islice(_find(as_message(obj), "", _plan_of(obj)), MAX_WARNINGS)
+    warnings = [f"{path} is accepted and has no effect: {reason}" for path, reason in found]
     if isinstance(obj, Service) and obj.spec.type == "LoadBalancer":
         warnings.append("spec.type LoadBalancer is served as NodePort: there are no load balancers")
     return warnings
 
 
 _Check = Callable[[Any, str], Iterator[tuple[str, str]]]
-_PLANS: dict[Descriptor, dict[int, _Check]] = {}
+_Plan = dict[int, _Check]
+"""What to check of a message, by field number: only fields that are, or can contain, something unsupported."""
 
 
-def _plan_of(obj: KubeObject) -> dict[int, _Check]:
+def _plan_of(obj: KubeObject) -> _Plan:
     return _plan(descriptor_of(as_message(obj)))
 
 
-def _plan(descriptor: Descriptor) -> dict[int, _Check]:
-    """What to check of a message, by field number: only fields that are, or can contain, something unsupported."""
-    plan = _PLANS.get(descriptor)
-    if plan is None:
-        plan = _PLANS[descriptor] = {}
-        for each in descriptor.fields:
-            check = _check(each)
-            if check is not None:
-                plan[each.number] = check
-    return plan
+def _fill(plan: _Plan, descriptor: Descriptor) -> None:
+    for each in descriptor.fields:
+        check = _check(each)
+        if check is not None:
+            plan[each.number] = check
 
 
-def _find(message: Message, prefix: str, plan: dict[int, _Check]) -> Iterator[tuple[str, str]]:
+_plan = Plans[_Plan](dict, _fill).of
+
+
+def _find(message: Message, prefix: str, plan: _Plan) -> Iterator[tuple[str, str]]:
     if not plan:
         return
     for each, value in message.ListFields():

@@ -46,6 +46,7 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a silent partner
+    ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that never says who it is
     # A client that vanished without a word is noticed; one that pings its quiet watch every 10 s is welcome.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

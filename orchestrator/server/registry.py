@@ -14,6 +14,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from orchestrator.api import errors
 from orchestrator.api.codec import from_json, to_json
@@ -43,6 +44,7 @@ from orchestrator.server.keys import Key, key_from, namespace_path, object_key
 from orchestrator.server.outcome import Outcome, Removed
 from orchestrator.server.scale import apply_scale, as_scalable, scale_of, stored_scale
 from orchestrator.server.store_errors import store_errors_mapped
+from orchestrator.server.workshop import Workshop
 from orchestrator.store import Compare, Delete, KeyValue, Put, Store, TxnResult
 
 # Each lost race means that somebody else's write got through: whoever loses this many meets a very busy object.
@@ -70,6 +72,7 @@ class Registry:
         self._allocator = allocator
         self._clock = clock
         self._rng = rng
+        self._workshop = Workshop()
         self._active_namespaces: dict[str, int] = {}  # the revision at which a namespace was seen to take new objects
 
     async def create(self, caller: Caller, request: CreateRequest) -> Answer:
@@ -83,12 +86,14 @@ class Registry:
         _check_namespace(kind, meta.namespace)
         authorize(caller, "create", kind.resource, meta.namespace, meta.name)
         base = "" if meta.name else meta.generate_name
-        warnings = warnings_for(obj)
+        size = request.object.ByteSize()
+        warnings = await self._workshop.do(size, lambda: warnings_for(obj))
         names_left = MAX_GENERATED_NAMES
         while True:
             if base:
                 meta.name = rules.generated_name(base, self._suffix())
-            rules.prepare_create(kind, obj, uid=self._uid(), now=self._clock.now())
+            uid, now = self._uid(), self._clock.now()
+            await self._workshop.do(size, partial(rules.prepare_create, kind, obj, uid=uid, now=now))
             try:
                 stored = await self._insert(Key(kind, meta.namespace, meta.name), obj, dry_run=request.dry_run)
                 return Answer(stored, warnings)
@@ -127,9 +132,10 @@ class Registry:
         if kind is not key.kind:
             raise errors.BadRequest(f"expected an object of kind {key.kind.kind}, got {kind.kind}")
         new.metadata.name, new.metadata.namespace = key.name, key.namespace
-        warnings = () if subresource else warnings_for(new)
+        size = request.object.ByteSize()
+        warnings = () if subresource else await self._workshop.do(size, lambda: warnings_for(new))
         decide = _replacement(key.kind, subresource, new)
-        return Answer(await self._change(key, decide, dry_run=request.dry_run), warnings)
+        return Answer(await self._change(key, decide, dry_run=request.dry_run, size=size), warnings)
 
     async def patch(self, caller: Caller, request: PatchRequest) -> Answer:
         """Change an object by a JSON document. Raises NotFound, Conflict, Invalid, BadRequest."""
@@ -137,7 +143,7 @@ class Registry:
         subresource = request.subresource
         authorize(caller, _verb("patch", subresource), key.kind.resource, key.namespace, key.name)
         _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
-        body = _parse_patch(request.patch)
+        body = await self._workshop.do(len(request.patch), lambda: _parse_patch(request.patch))
         warnings: list[str] = []
 
         def decide(old: KubeObject) -> Outcome:
@@ -154,7 +160,7 @@ class Registry:
                 warnings.extend(warnings_for(new))
             return _replacement(key.kind, subresource, new)(old)
 
-        stored = await self._change(key, decide, dry_run=request.dry_run)
+        stored = await self._change(key, decide, dry_run=request.dry_run, size=len(request.patch))
         return Answer(stored_scale(stored) if subresource == "scale" else stored, warnings)
 
     async def delete(self, caller: Caller, request: DeleteRequest) -> Stored:
@@ -208,14 +214,14 @@ class Registry:
             await self._learn(allocation)
         raise errors.Conflict.of(key.kind.resource, key.name)
 
-    async def _change(self, key: Key, decide: Decide, *, dry_run: bool) -> Stored:
+    async def _change(self, key: Key, decide: Decide, *, dry_run: bool, size: int = 0) -> Stored:
         """Carry out what `decide` makes of the object. A lost race is decided anew, on what is there then.
 
-        `decide` gets a message of its own, with its resourceVersion, and may change it.
+        `decide` gets a message of its own, with its resourceVersion, and may change it. `size` is that of the request.
         """
         for _ in range(MAX_ATTEMPTS):
             before = await self._read(key)
-            outcome = decide(before.decode())
+            outcome = await self._workshop.do(size + len(before.value), partial(decide, before.decode()))
             removed = isinstance(outcome, Removed)
             allocation = await self._allocate(key, before, None if isinstance(outcome, Removed) else outcome.obj)
             written = False
@@ -267,6 +273,7 @@ class Registry:
         path = namespace_path(key.namespace)
         found = await self._get(path)
         if found is None:
+            self._active_namespaces.pop(path, None)
             raise errors.NotFound.of("namespaces", key.namespace)
         if self._active_namespaces.get(path) != found.mod_revision:
             namespace = Stored(kind_of(Namespace), found.value, found.mod_revision).decode()

@@ -29,6 +29,7 @@ from orchestrator.server.bootstrap import ensure_namespaces, heal_allocations
 from orchestrator.server.expiry import EventSweeper
 from orchestrator.server.listing import Collections
 from orchestrator.server.registry import Registry
+from orchestrator.server.turnstile import Turnstile
 from orchestrator.server.watching import WatchHub
 from orchestrator.store import Store, StoreUnavailable
 from orchestrator.store.open import open_store
@@ -85,7 +86,9 @@ class ApiServer:
         await ensure_namespaces(registry)
         hub = WatchHub(store, self._clock)
         connections = streams.NodeConnections(self._client_credentials())
-        server = grpc.aio.server(options=grpc_door.OPTIONS, maximum_concurrent_rpcs=grpc_door.MAX_CALLS)
+        server = grpc.aio.server(
+            options=grpc_door.OPTIONS, interceptors=(Turnstile(),), maximum_concurrent_rpcs=grpc_door.MAX_CALLS
+        )
         server.add_generic_rpc_handlers(
             (
                 grpc_door.resources_handler(registry, Collections(store, hub)),

@@ -30,6 +30,7 @@ log = logging.getLogger("streams")
 
 SERVICE = streams_pb2.DESCRIPTOR.services_by_name["PodStreams"].full_name
 DEFAULT_NODE_PORT = 7450
+START_SECONDS = 30.0
 
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", 20_000),
@@ -107,7 +108,7 @@ class PodStreams:
     async def _exec(self, messages: AsyncIterator[bytes], context: Context) -> None:
         async with failures_reported(context, "Exec"):
             caller = caller_of(context)
-            raw = await anext(messages, b"")
+            raw = await _first_of(messages)
             first = decoded(raw, ExecRequest.FromString)
             if not first.HasField("start"):
                 raise errors.BadRequest("the first message of an exec must be `start`")
@@ -163,6 +164,15 @@ def address_of(node: Node) -> NodeAddress:
         raise errors.ServiceUnavailable(f'node "{name}" has no address yet')
     port = node.status.daemon_endpoints.kubelet_endpoint.port or DEFAULT_NODE_PORT
     return NodeAddress(name, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+async def _first_of(messages: AsyncIterator[bytes]) -> bytes:
+    """What the call begins with; empty when nothing comes. Raises Timeout: a call that says nothing is not kept."""
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            return await anext(messages, b"")
+    except TimeoutError as error:
+        raise errors.Timeout(f"the exec did not say within {START_SECONDS:.0f} s what to start") from error
 
 
 async def _again(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
