@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from orchestrator.client import Client
 from orchestrator.clock import Clock
+from orchestrator.controllers import pod_gc
 from orchestrator.controllers.deployment import DeploymentController
 from orchestrator.controllers.endpointslice import EndpointSliceController
 from orchestrator.controllers.fresh import Fresh
@@ -39,7 +40,7 @@ def controllers(client: Client, clock: Clock) -> Sequence[Service]:
         Reconciler(ServiceAccountController(informers), client, clock),
         Fresh(
             PodGarbageCollector.name,
-            lambda: Reconciler(PodGarbageCollector(informers, clock), client, clock),
+            lambda: Reconciler[pod_gc.Observed](PodGarbageCollector(informers, clock), client, clock),
         ),
         Reconciler(GarbageCollector(informers), client, clock),
         NamespaceController(informers, client, clock, random.Random()),

@@ -13,6 +13,7 @@ from orchestrator.controllers.rollout import available, bounds_of, total
 DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 COMPLETE = "NewReplicaSetAvailable"
 PAUSED = "DeploymentPaused"
+RESUMED = "DeploymentResumed"
 # The largest progressDeadlineSeconds stands for none: such a Deployment tells nothing of its progress.
 NO_DEADLINE = 2**31 - 1
 
@@ -87,9 +88,11 @@ def _tell_progress(
             _set(status, "Progressing", "Unknown", PAUSED, "Deployment is paused", now)
         return None
     if known is not None and known.reason == PAUSED:
-        _set(status, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now)
+        _set(status, "Progressing", "Unknown", RESUMED, "Deployment is resumed", now)
         known = _condition(status, "Progressing")
-    if made is not None:
+    # One that is made in vain again and again does not put the deadline off.
+    begun = deployment.status.observed_generation >= deployment.metadata.generation
+    if made is not None and not (begun and known is not None and known.reason not in (COMPLETE, RESUMED)):
         message = f'Created new replica set "{made.metadata.name}"'
         _set(status, "Progressing", "True", "NewReplicaSetCreated", message, now, renew=True)
         return float(deployment.spec.progress_deadline_seconds)

@@ -188,7 +188,8 @@ class EventRecorder:
         )
 
     def _name(self, about: KubeObject) -> str:
-        return f"{about.metadata.name}.{self._rng.getrandbits(64):016x}"
+        # As much of the object's name as leaves room for the rest of a name.
+        return f"{about.metadata.name[:236].rstrip('-.')}.{self._rng.getrandbits(64):016x}"
 
     def _allowed(self, about: KubeObject) -> bool:
         now = self._clock.monotonic()

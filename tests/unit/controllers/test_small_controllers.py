@@ -101,11 +101,19 @@ def test_the_pod_network_ends() -> None:
 
 def test_pods_of_a_missing_node_are_given_time_and_then_removed() -> None:
     lost = pod("lost")
-    waiting = pod_gc.decide(pod_gc.Observed([lost], 10.0), NOW)
+    waiting = pod_gc.decide(pod_gc.Lost([lost], 10.0), NOW)
     assert (waiting.delete, waiting.requeue_after) == ((), pod_gc.QUARANTINE_SECONDS - 10)
-    (deletion,) = pod_gc.decide(pod_gc.Observed([lost], pod_gc.QUARANTINE_SECONDS), NOW).delete
+    (deletion,) = pod_gc.decide(pod_gc.Lost([lost], pod_gc.QUARANTINE_SECONDS), NOW).delete
     assert (deletion.obj, deletion.grace_period_seconds) == (lost, 0)
-    assert pod_gc.decide(pod_gc.Observed([], 99.0), NOW) == Plan()
+    assert not pod_gc.decide(pod_gc.Lost([], 0.0), NOW).delete
+
+
+def test_the_oldest_finished_pods_go_when_there_are_too_many() -> None:
+    finished = [pod(f"p{age:05}", phase="Failed", age=age) for age in range(pod_gc.FINISHED_LIMIT)]
+    assert not pod_gc.decide(pod_gc.Finished(finished), NOW).delete
+    finished[5:5] = [pod("older", phase="Succeeded", age=10**6), pod("oldest", phase="Failed", age=10**7)]
+    plan = pod_gc.decide(pod_gc.Finished(finished), NOW)
+    assert [each.obj.metadata.name for each in plan.delete] == ["oldest", "older"]
 
 
 @pytest.mark.parametrize(("has_default", "leaving", "made"), [(False, False, 1), (True, False, 0), (False, True, 0)])
