@@ -130,7 +130,7 @@ def show_document(document: Json, shape: Format, *, headers: bool = True) -> str
 def _columns(specification: str) -> list[tuple[str, str]]:
     """Names and paths of custom columns. Raises Failure for a specification that can't be read."""
     columns = []
-    for column in specification.split(","):
+    for column in re.split(r",(?![^\[]*\])", specification):  # not at the commas between brackets
         name, _, path = column.partition(":")
         if not name or not path:
             raise Failure(f"unexpected custom-columns spec: {column}, expected <header>:<json-path-expr>")

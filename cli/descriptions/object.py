@@ -36,7 +36,9 @@ def describe_object(
     )
     page.value("CreationTimestamp", to_datetime(metadata.creation_timestamp).strftime("%a, %d %b %Y %H:%M:%S +0000"))
     if metadata.HasField("deletion_timestamp"):
-        page.value("Status", f"Terminating (lasts {age(now, metadata.deletion_timestamp)})")
+        over = to_datetime(metadata.deletion_timestamp) <= now  # the grace period, that is
+        lasts = f" (lasts {age(now, metadata.deletion_timestamp)})" if over else ""
+        page.value("Status", f"Terminating{lasts}")
     for owner in metadata.owner_references:
         if owner.controller:
             page.value("Controlled By", f"{owner.kind}/{owner.name}")

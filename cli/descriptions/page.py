@@ -24,8 +24,9 @@ class Page:
     depth: int = 0
 
     def value(self, name: str, *values: object) -> None:
-        """A name with its value; several values take a line each, none of them is shown as <none>."""
-        texts = [str(value) for value in values if value not in ("", None)] or [NONE]
+        """A name with its value; several values take a line each, as do the lines of one, none is shown as <none>."""
+        shown = [str(value) for value in values if value not in ("", None)] or [NONE]
+        texts = [line for text in shown for line in text.splitlines() or [""]]
         self.rows.append((self.depth, f"{name}:", texts[0]))
         self.rows += [(self.depth, "", text) for text in texts[1:]]
 

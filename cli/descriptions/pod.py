@@ -12,12 +12,14 @@ from orchestrator.api.v1 import (
     Container,
     ContainerState,
     ContainerStatus,
+    EnvFromSource,
     EnvVar,
     Pod,
     PodTemplateSpec,
     Probe,
     Toleration,
     Volume,
+    VolumeMount,
 )
 
 
@@ -27,7 +29,10 @@ def describe_pod(page: Page, pod: Pod) -> None:
     page.value("Service Account", spec.service_account_name)
     page.value("Node", f"{spec.node_name}/{status.host_ip}" if spec.node_name else "")
     page.value("Start Time", _time(status.start_time) if status.HasField("start_time") else "")
-    page.value("Status", status.phase)
+    if pod.metadata.HasField("deletion_timestamp"):
+        page.value("Termination Grace Period", f"{pod.metadata.deletion_grace_period_seconds}s")
+    else:
+        page.value("Status", status.phase)
     page.optional("Reason", status.reason)
     page.optional("Message", status.message)
     page.value("IP", status.pod_ip)
@@ -88,13 +93,12 @@ def _containers(page: Page, title: str, containers: Sequence[Container], statuse
             part.value("Readiness", probe_text(container.readiness_probe))
         if container.HasField("startup_probe"):
             part.value("Startup", probe_text(container.startup_probe))
+        if container.env_from:
+            part.value("Environment Variables from", *(_environment_source(each) for each in container.env_from))
         part.value("Environment", *(_environment(each) for each in container.env))
         part.value(
             "Mounts",
-            *(
-                f"{mount.mount_path} from {mount.name} ({'ro' if mount.read_only else 'rw'})"
-                for mount in container.volume_mounts
-            ),
+            *(f"{mount.mount_path} from {mount.name} ({_how_mounted(mount)})" for mount in container.volume_mounts),
         )
 
 
@@ -147,6 +151,19 @@ def _environment(variable: EnvVar) -> str:
     else:
         origin = f"<set to the key '{source.secret_key_ref.key}' in secret '{source.secret_key_ref.name}'>"
     return f"{variable.name}: {origin}"
+
+
+def _environment_source(source: EnvFromSource) -> str:
+    """All keys of a ConfigMap or Secret as variables."""
+    kind = "ConfigMap" if source.HasField("config_map_ref") else "Secret"
+    reference = source.config_map_ref if source.HasField("config_map_ref") else source.secret_ref
+    prefix = f" with prefix '{source.prefix}'" if source.prefix else ""
+    return f"{reference.name}  {kind}{prefix}  Optional: {str(reference.optional).lower()}"
+
+
+def _how_mounted(mount: VolumeMount) -> str:
+    path = mount.sub_path or mount.sub_path_expr
+    return ",".join(filter(None, ("ro" if mount.read_only else "rw", f'path="{path}"' if path else "")))
 
 
 def _volumes(page: Page, volumes: Sequence[Volume]) -> None:
