@@ -47,11 +47,16 @@ def stale_flows(before: Routes, after: Routes) -> Sequence[StaleFlow]:
 
 
 async def forget(flows: Sequence[StaleFlow]) -> None:
-    """Deletes flows; that there were none is no error (conntrack exits with 1 then)."""
+    """Deletes flows; that there were none is no error (conntrack exits with 1 then). What fails is logged."""
     for flow in flows:
-        process = await asyncio.create_subprocess_exec(
-            *flow.arguments(), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-        )
-        _, error = await process.communicate()
-        if process.returncode and b"0 flow entries" not in error:
-            log.warning("stale UDP flows were not removed", extra=fields(flow=flow, error=error.decode().strip()))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *flow.arguments(), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            )
+        except OSError as error:
+            log.warning("conntrack can't be run: stale UDP flows live on", extra=fields(flow=flow, error=error))
+            continue
+        _, said = await process.communicate()
+        if process.returncode and b"0 flow entries" not in said:
+            why = said.decode(errors="replace").strip()
+            log.warning("stale UDP flows were not removed", extra=fields(flow=flow, error=why))

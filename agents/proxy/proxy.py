@@ -45,6 +45,8 @@ class Proxy:
         self._pods = Informer(client, Pod, field_selector=f"spec.nodeName={node_name}")
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
+        self._stale: set[StaleFlow] = set()
+        self._stale_found = asyncio.Event()
         self._routes: dict[str, Routes] = {}
         self._ledger = Ledger()
         self._nftables = Nftables()
@@ -62,6 +64,8 @@ class Proxy:
             for informer in informers:
                 await informer.synced()
             await self._replace()
+            self._stale.clear()  # at a start everything looks new, and flows under way are not
+            tasks.create_task(self._forget_stale())
             ready()
             while True:
                 await self._wake.wait()
@@ -92,25 +96,24 @@ class Proxy:
         slices = self._slices.by_index("service", f"{namespace}/{name}")
         return service_routes(service, slices, self._node_name) if service else {}
 
-    def _take(self) -> tuple[str, Sequence[StaleFlow]]:
-        """Moves the ledger to what the dirty owners want now; returns the transaction and the flows it makes stale."""
+    def _take(self) -> str:
+        """Moves the ledger to what the dirty owners want now; returns the transaction, notes what becomes stale."""
         owners, self._dirty = sorted(self._dirty), set()
         self._wake.clear()
         changes: list[Change | None] = []
-        stale: list[StaleFlow] = []
         for owner in owners:
             routes, before = self._decide(owner), self._routes.pop(owner, {})
             if routes:
                 self._routes[owner] = routes
             if routes != before:
                 changes.append(self._ledger.update(owner, routes))
-                stale += stale_flows(before, routes)
+                self._stale.update(stale_flows(before, routes))
         if None in changes:
-            return replace_table(self._ledger), stale
-        return "".join(change_table(change) for change in changes if change), stale
+            return replace_table(self._ledger)
+        return "".join(change_table(change) for change in changes if change)
 
     async def _sync(self) -> None:
-        commands, stale = self._take()
+        commands = self._take()
         if commands:
             try:
                 await self._nftables.apply(commands)
@@ -118,7 +121,8 @@ class Proxy:
                 _failed.inc()
                 log.warning("a change was refused, replacing the table", extra=fields(error=error))
                 await self._replace()
-        await forget(stale)
+        if self._stale:
+            self._stale_found.set()
 
     async def _replace(self) -> None:
         """Puts the whole table in place, however often it takes."""
@@ -133,6 +137,14 @@ class Proxy:
             else:
                 log.info("services are in the kernel", extra=fields(owners=len(self._routes)))
                 return
+
+    async def _forget_stale(self) -> None:
+        """Removes stale flows, which takes a process for each: no change of rules waits for it."""
+        while True:
+            await self._stale_found.wait()
+            self._stale_found.clear()
+            flows, self._stale = sorted(self._stale), set()
+            await forget(flows)
 
 
 def _service_of(piece: EndpointSlice) -> Sequence[str]:

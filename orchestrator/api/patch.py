@@ -35,7 +35,7 @@ from orchestrator.api.merge_schema import (
 __all__ = ["json_patch", "merge_patch", "strategic_merge_patch", "three_way_patch"]
 
 MAX_OPERATIONS = 10_000
-MAX_COPIED = 1_000_000
+MAX_COPIED = 100_000
 """Values that the copy operations of one JSON patch may copy in all: doubling a list thirty times is a short patch."""
 
 

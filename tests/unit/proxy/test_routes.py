@@ -152,3 +152,44 @@ TO_POD = Route((Backend("10.244.0.5", 53, True),))
 )
 def test_host_port_routes(given: Pod, expected: dict[Frontend, Route]) -> None:
     assert dict(host_port_routes(given)) == expected
+
+
+INJECTION = "1.2.3.4 } ; flush ruleset ; add table ip x {"
+
+
+@pytest.mark.parametrize(
+    "address", [INJECTION, "1.2.3.4/0", "1.2.3.4-9.9.9.9", "@hairpins", "::1", "010.0.0.1", "x", ""]
+)
+def test_a_bad_endpoint_costs_nobody_else_anything(address: str) -> None:
+    bad = EndpointSlice(
+        metadata=ObjectMeta(name="web-0"),
+        address_type="IPv4",
+        ports=[EndpointPort(name="web", port=8080)],
+        endpoints=[Endpoint(addresses=[address], conditions=EndpointConditions(ready=True))],
+    )
+    found = service_routes(service(), [bad, piece(A)], HERE)
+    assert found == {CLUSTER: Route((LOCAL_A,))}
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 2**31 - 1])
+def test_ports_that_are_none(port: int) -> None:
+    assert service_routes(service(), [piece(A, port=port)], HERE) == {CLUSTER: Route()}
+    assert service_routes(service(ports=[ServicePort(name="web", port=port)]), [piece(A)], HERE) == {}
+    assert set(service_routes(service(node_port=port), [piece(A)], HERE)) == {CLUSTER}
+
+
+def test_a_protocol_and_addresses_that_are_none() -> None:
+    assert service_routes(service(protocol=INJECTION), [piece(A)], HERE) == {}
+    assert service_routes(service(cluster_ip=INJECTION), [piece(A)], HERE) == {}
+    odd = service(external_ips=[INJECTION, "::1", "192.0.2.7"])
+    odd.status.load_balancer.ingress.add(ip=INJECTION)
+    assert set(service_routes(odd, [piece(A)], HERE)) == {CLUSTER, Frontend("192.0.2.7", "tcp", 80)}
+
+
+@pytest.mark.parametrize(
+    ("pod_ip", "host_ip"), [(INJECTION, ""), ("::1", ""), ("10.244.0.2", INJECTION), ("10.244.0.2", "::1")]
+)
+def test_a_host_port_with_an_address_that_is_none(pod_ip: str, host_ip: str) -> None:
+    ports = [ContainerPort(container_port=80, host_port=8080, host_ip=host_ip)]
+    odd = Pod(spec=PodSpec(containers=[Container(name="a", ports=ports)]), status=PodStatus(pod_ip=pod_ip))
+    assert host_port_routes(odd) == {}

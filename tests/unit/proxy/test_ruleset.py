@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import re
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agents.proxy.conntrack import StaleFlow, stale_flows
-from agents.proxy.routes import Backend, Frontend, Route, Routes
+from agents.proxy.routes import Backend, Frontend, Route, Routes, service_routes
 from agents.proxy.ruleset import Element, Ledger, change_table, picker, route_elements
+from orchestrator.api.v1 import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort, ServiceSpec
 
 addresses = st.sampled_from(["", "10.96.0.1", "10.96.0.2"])
 frontends = st.builds(Frontend, addresses, st.sampled_from(["tcp", "udp"]), st.sampled_from([53, 80]))
@@ -75,3 +78,26 @@ def test_stale_flows() -> None:
     assert stale_flows({dns: Route((one,))}, {}) == [StaleFlow(dns, "10.244.0.2")]
     assert stale_flows({dns: Route()}, {dns: Route((one,))}) == [StaleFlow(dns)]
     assert stale_flows({web: Route((one,))}, {}) == [], "TCP connections end by themselves"
+
+
+@given(address=st.text(), external=st.text(), protocol=st.text(), port=st.integers(-(2**31), 2**31 - 1))
+@example(address="1.2.3.4 } ; flush ruleset", external="1.2.3.4\n", protocol="TCP", port=80)
+def test_no_object_can_say_anything_but_addresses_and_ports(
+    address: str, external: str, protocol: str, port: int
+) -> None:
+    service = Service(
+        spec=ServiceSpec(
+            cluster_ip="10.96.0.10",
+            external_ips=[external, address],
+            ports=[ServicePort(port=80, node_port=port), ServicePort(port=port, protocol=protocol)],
+        )
+    )
+    piece = EndpointSlice(
+        address_type="IPv4",
+        ports=[EndpointPort(name="", port=port)],
+        endpoints=[Endpoint(addresses=[address]), Endpoint(addresses=[external])],
+    )
+    ledger = Ledger()
+    change = ledger.update("x", service_routes(service, [piece], "n1")) or ledger.everything()
+    for line in change_table(change).splitlines():
+        assert re.fullmatch(r"add element ip navarch [a-z_]+ \{ [a-z0-9_.,: ]* \}", line), line
