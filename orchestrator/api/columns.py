@@ -15,7 +15,6 @@ from typing import Generic, cast
 from orchestrator.api.ages import age, is_set
 from orchestrator.api.kinds import K, Kind, KubeObject
 from orchestrator.api.pod_columns import summarize
-from orchestrator.api.selectors import from_label_selector
 from orchestrator.api.v1 import (
     ConfigMap,
     Container,
@@ -252,6 +251,9 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _selector(selector: LabelSelector) -> str:
+    # Only the wide tables of two kinds need it, and `get pods` would wait for its import.
+    from orchestrator.api.selectors import from_label_selector
+
     return str(from_label_selector(selector)) or NONE
 
 
