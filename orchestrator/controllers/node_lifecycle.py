@@ -1,8 +1,8 @@
 """Node lifecycle: says when a node is lost, keeps pods off it, and takes away those that can't stay.
 
-A node is heard of by its Lease. When the lease has not been renewed for 40 seconds, the node's conditions become
-Unknown and its pods are no longer ready. Taints follow the conditions, and pods that don't tolerate a NoExecute taint
-are deleted: at once, or when the time their toleration grants has passed.
+A node is heard of by its Lease and by the heartbeat in its conditions. When neither has changed for 40 seconds, the
+node's conditions become Unknown and its pods are no longer ready. Taints follow the conditions, and pods that don't
+tolerate a NoExecute taint are deleted: at once, or when the time their toleration grants has passed.
 
 When no node at all is ready, the fault is more likely on this side, and there is nowhere to go: then nobody is made to
 leave (Kubernetes calls this full disruption).
@@ -43,7 +43,7 @@ _OURS = frozenset((NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_NO_SCHEDULE.values()
 class Observed:
     node: Node
     pods: Sequence[Pod]  # bound to it
-    silent_seconds: float  # since its lease was last renewed
+    silent_seconds: float  # since anything was heard of it
     others_ready: bool = True  # whether any other node is ready
 
 
@@ -66,7 +66,7 @@ def decide(seen: Observed, now: datetime) -> Plan:
         if _status(node, "Ready") == "True":
             message = f"Node {node.metadata.name} status is now: NodeNotReady"
             events.append(EventRecord(node, "Normal", "NodeNotReady", message))
-    if ready != "True" and (lost or ready == "False"):
+    if lost:  # a node that says itself that it is not ready tells of its pods too
         statuses += [_not_ready(pod, now) for pod in seen.pods if _claims_ready(pod)]
     # A taint takes effect once it is on the node: until then somebody may know better.
     effective = [taint for taint in taints if taint in node.spec.taints]
@@ -93,6 +93,11 @@ def _status(node: Node, kind: str) -> str:
 
 def _is_ready(node: Node) -> bool:
     return _status(node, "Ready") == "True"
+
+
+def _heartbeat(node: Node) -> float:
+    """When the node says that it last told of itself: any other time than before is a sign of life."""
+    return max((to_datetime(each.last_heartbeat_time).timestamp() for each in node.status.conditions), default=0.0)
 
 
 def _lost(node: Node, now: datetime) -> Node:
@@ -228,7 +233,7 @@ class NodeLifecycleController:
             self._silence.forget(key)
             return None
         lease = self._leases.get(LEASE_NAMESPACE, key)
-        mark = lease.metadata.resource_version if lease is not None else ""
+        mark = f"{lease.metadata.resource_version if lease is not None else ''} {_heartbeat(node)}"
         others_ready = any(_is_ready(each) for each in self._nodes.list() if each is not node)
         return Observed(node, self._pods.by_index("node", key), self._silence.seconds(key, mark), others_ready)
 

@@ -14,7 +14,10 @@ K = TypeVar("K", bound=KubeObject)
 
 def controller_of(obj: KubeObject) -> OwnerReference | None:
     """The one owner that manages the object, if it has one."""
-    return next((owner for owner in obj.metadata.owner_references if owner.controller), None)
+    for owner in obj.metadata.owner_references:
+        if owner.controller:
+            return owner
+    return None
 
 
 def is_controlled_by(obj: KubeObject, owner: KubeObject) -> bool:
@@ -67,22 +70,19 @@ def claim(owner: KubeObject, candidates: Iterable[K], matches: Callable[[K], boo
     """
     claims: Claims[K] = Claims([], [])
     leaving = owner.metadata.HasField("deletion_timestamp")
+    uid = owner.metadata.uid
     for obj in candidates:
-        if is_controlled_by(obj, owner):
+        controller = controller_of(obj)
+        if controller is not None and controller.uid == uid:
             if matches(obj) or leaving:
                 claims.owned.append(obj)
             else:
                 released = clone(obj)
-                kept = [each for each in obj.metadata.owner_references if each.uid != owner.metadata.uid]
+                kept = [each for each in obj.metadata.owner_references if each.uid != uid]
                 del released.metadata.owner_references[:]
                 released.metadata.owner_references.extend(kept)
                 claims.updates.append(released)
-        elif (
-            controller_of(obj) is None
-            and matches(obj)
-            and not leaving
-            and not obj.metadata.HasField("deletion_timestamp")
-        ):
+        elif controller is None and matches(obj) and not leaving and not obj.metadata.HasField("deletion_timestamp"):
             adopted = clone(obj)
             adopted.metadata.owner_references.append(owner_reference(owner))
             claims.updates.append(adopted)

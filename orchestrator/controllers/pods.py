@@ -17,7 +17,10 @@ def is_active(pod: Pod) -> bool:
 
 
 def condition(pod: Pod, kind: str) -> PodCondition | None:
-    return next((each for each in pod.status.conditions if each.type == kind), None)
+    for each in pod.status.conditions:
+        if each.type == kind:
+            return each
+    return None
 
 
 def is_ready(pod: Pod) -> bool:

@@ -141,18 +141,24 @@ def _told(replica_set: ReplicaSet, reason: str, message: str) -> EventRecord:
 
 
 def _status(replica_set: ReplicaSet, owned: Sequence[Pod], active: Sequence[Pod], now: datetime) -> ReplicaSetStatus:
-    wanted = replica_set.spec.template.metadata.labels.items()
+    wanted = dict(replica_set.spec.template.metadata.labels)
     min_ready = replica_set.spec.min_ready_seconds
+    ready = [pod for pod in active if is_ready(pod)]
     leaving = [pod for pod in owned if pod.metadata.HasField("deletion_timestamp")]
     status = ReplicaSetStatus()
     status.CopyFrom(replica_set.status)
     status.replicas = len(active)
-    status.fully_labeled_replicas = sum(wanted <= pod.metadata.labels.items() for pod in active)
-    status.ready_replicas = sum(is_ready(pod) for pod in active)
-    status.available_replicas = sum(is_available(pod, min_ready, now) for pod in active)
+    status.fully_labeled_replicas = sum(_has_labels(pod, wanted) for pod in active)
+    status.ready_replicas = len(ready)
+    status.available_replicas = sum(is_available(pod, min_ready, now) for pod in ready) if min_ready else len(ready)
     status.terminating_replicas = len(leaving)
     status.observed_generation = replica_set.metadata.generation
     return status
+
+
+def _has_labels(pod: Pod, wanted: Mapping[str, str]) -> bool:
+    labels = pod.metadata.labels
+    return all(labels.get(key) == value for key, value in wanted.items())
 
 
 def _with_status(replica_set: ReplicaSet, status: ReplicaSetStatus) -> ReplicaSet:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
 from orchestrator.api.kinds import clone
 from orchestrator.api.timestamps import to_timestamp
-from orchestrator.api.v1 import Node, NodeCondition, Pod, Taint, Toleration
+from orchestrator.api.v1 import Lease, Node, NodeCondition, ObjectMeta, Pod, Taint, Toleration
+from orchestrator.client import Client, Informer
 from orchestrator.clock import FakeClock
+from orchestrator.controllers.informers import Informers
 from orchestrator.controllers.node_lifecycle import (
     GRACE_SECONDS,
     NOT_READY,
     UNREACHABLE,
     UNSCHEDULABLE,
+    NodeLifecycleController,
     Observed,
     decide,
     tolerates,
@@ -122,6 +126,10 @@ def test_a_lost_node_is_told_once() -> None:
     assert not (after.update or after.update_status or after.delete or after.events)
 
 
+def test_a_node_that_says_it_is_not_ready_speaks_for_its_pods() -> None:
+    assert not look(node({"Ready": "False"}), pod("a")).update_status
+
+
 def test_a_node_that_never_told_anything() -> None:
     (told,) = look(node({}), silent=GRACE_SECONDS).update_status
     assert isinstance(told, Node)
@@ -210,6 +218,43 @@ TOLERATES = [
 @pytest.mark.parametrize(("toleration", "expected"), TOLERATES)
 def test_tolerates(toleration: Toleration, expected: bool) -> None:
     assert tolerates(toleration, taint("team", value="a")) is expected
+
+
+def test_leases_and_heartbeats_are_signs_of_life() -> None:
+    clock = FakeClock(NOW)
+    informers = Informers(cast(Client, None), clock)
+    controller = NodeLifecycleController(informers, clock)
+    lease = Lease(metadata=ObjectMeta(name="n1", namespace="kube-node-lease"))
+
+    def silent() -> float:
+        seen = controller.observe("n1")
+        assert seen is not None
+        return seen.silent_seconds
+
+    def tell(obj: Node | Lease, version: int) -> None:
+        told = clone(obj)
+        told.metadata.resource_version = str(version)
+        informer: Informer[Any] = informers.of(type(obj))
+        informer._cache.put(told)
+
+    beating = node()
+    tell(beating, 10_001)
+    assert silent() == 0
+    clock.advance(30)
+    assert silent() == 30
+    tell(lease, 10_002)
+    assert silent() == 0
+    clock.advance(30)
+    beating.metadata.labels["zone"] = "a"
+    tell(beating, 10_003)
+    assert silent() == 30, "somebody else's change is no sign of life"
+    beating.status.conditions[0].last_heartbeat_time.CopyFrom(to_timestamp(NOW))
+    tell(beating, 10_004)
+    assert silent() == 0
+    clock.advance(30)
+    tell(lease, 10_005)
+    assert silent() == 0
+    assert list(controller.keys(informers.of(Lease), lease)) == ["n1"]
 
 
 def test_silence_is_counted_from_the_last_change_seen_here() -> None:
