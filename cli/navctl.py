@@ -83,6 +83,10 @@ def _run(arguments: list[str] | None) -> int:
         sys.stderr.flush()
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        sys.stdout.flush()
+        return 0
     except click.ClickException as error:
         return _fail(_misused(error))
     except Exception as error:

@@ -130,7 +130,12 @@ class _Dumper(_FastDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(_TEXT, text, style="|" if "\n" in text else None)
+    style = None
+    if "\n" in text:
+        style = "|"
+    elif cast(_Events, dumper).resolve(yaml.ScalarNode, text, (True, False)) != _TEXT:
+        style = '"'  # as kubectl, where PyYAML's own choice is '
+    return dumper.represent_scalar(_TEXT, text, style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -142,6 +142,14 @@ async def test_an_old_resource_version(navctl: Navctl, client: Client) -> None:
     assert (await client.get(ConfigMap, "settings", "default")).data["colour"] == "blue"
 
 
+async def test_objects_that_are_too_large(navctl: Navctl, client: Client) -> None:
+    large = SETTINGS.replace("blue", "x" * 3_000_000)
+    result = await navctl("apply", "-f", "-", stdin=together(large, SERVICE))
+    assert (result.code, result.out) == (1, "service/web created\n")
+    assert result.err.startswith('Error from server (RequestEntityTooLarge): error when creating "<stdin>:1": ')
+    assert (await client.list(ConfigMap, namespace="default")).items == []
+
+
 async def test_unknown_fields_can_be_allowed(navctl: Navctl) -> None:
     wrong = DEPLOYMENT.replace("replicas:", "replcas:")
     result = await navctl("apply", "-f", "-", "--validate=warn", stdin=wrong)

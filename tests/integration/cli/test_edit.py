@@ -71,7 +71,7 @@ async def test_a_change(navctl: Navctl, client: Client, editor: Editor) -> None:
 
 async def test_removals(navctl: Navctl, client: Client, editor: Editor) -> None:
     await client.patch(ConfigMap, "settings", {"data": {"other": "1"}}, namespace="default")
-    editor.will("""text = text.replace("  other: '1'\\n", "")""")
+    editor.will("""text = text.replace('  other: "1"\\n', "")""")
     assert await navctl.ok("edit", "cm", "settings") == "configmap/settings edited\n"
     assert dict((await client.get(ConfigMap, "settings", "default")).data) == {
         "script": "#!/bin/sh\n# a comment\necho hello\n"

@@ -134,6 +134,15 @@ async def test_one_object_as_a_document(navctl: Navctl) -> None:
         assert shown["spec"]["clusterIP"] == "10.96.0.5"
 
 
+async def test_yaml_looks_like_kubectls(navctl: Navctl) -> None:
+    lines = (await navctl.ok("get", "svc", "web", "-o", "yaml")).splitlines()
+    assert lines[:2] == ["apiVersion: v1", "kind: Service"]
+    assert any(line.startswith('  creationTimestamp: "20') for line in lines)
+    assert "  clusterIP: 10.96.0.5" in lines
+    assert "  ports:" in lines
+    assert "  - port: 80" in lines
+
+
 async def test_several_objects_as_a_document(navctl: Navctl) -> None:
     for words in (("pods",), ("pods", "other", "web-x", "web-y")):
         shown = json.loads(await navctl.ok("get", *words, "-o", "json"))

@@ -158,3 +158,5 @@ async def test_help(navctl: Navctl) -> None:
     for command in ("up", "get", "apply", "rollout", "api-resources"):
         assert f"  {command} " in overview
     assert "--sort-by" in await navctl.ok("get", "-h")
+    assert await navctl.ok() == overview
+    assert "restart" in await navctl.ok("rollout")

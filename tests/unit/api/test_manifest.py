@@ -133,7 +133,7 @@ def test_text_stays_text(text: str) -> None:
 def test_yaml_looks_like_kubectls() -> None:
     config = ConfigMap(metadata=ObjectMeta(name="c"), data={"b": "line 1\nline 2\n", "a": "1"})
     assert to_yaml(config) == (
-        "apiVersion: v1\ndata:\n  a: '1'\n  b: |\n    line 1\n    line 2\nkind: ConfigMap\nmetadata:\n  name: c\n"
+        'apiVersion: v1\ndata:\n  a: "1"\n  b: |\n    line 1\n    line 2\nkind: ConfigMap\nmetadata:\n  name: c\n'
     )
     same = ["x"]
     assert to_yaml({"l": [{"a": same}, {"b": same}]}) == "l:\n- a:\n  - x\n- b:\n  - x\n"
