@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds before a restart
@@ -40,11 +40,12 @@ _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One row of the table."""
+    """One row of the table. `longest_pause`: seconds before a restart, at most."""
 
     name: str
     command: Sequence[str]
     before_stop: Sequence[str] = ()
+    longest_pause: float = LONGEST_PAUSE
 
 
 @dataclass(slots=True)
@@ -58,9 +59,9 @@ class Slot:
     start_at: float = field(default=0.0)
 
 
-def pause(failures: int) -> float:
+def pause(failures: int, longest: float) -> float:
     """Seconds to wait before the start that follows `failures` early deaths in a row."""
-    return min(FIRST_PAUSE * 2.0**failures, LONGEST_PAUSE)
+    return min(FIRST_PAUSE * 2.0 ** min(failures, 32), longest)
 
 
 def read_table(path: Path) -> list[Program]:
@@ -68,8 +69,7 @@ def read_table(path: Path) -> list[Program]:
 
 
 def write_table(path: Path, programs: Sequence[Program]) -> None:
-    rows = [{"name": p.name, "command": list(p.command), "before_stop": list(p.before_stop)} for p in programs]
-    path.write_text(json.dumps(rows, indent=2) + "\n")
+    path.write_text(json.dumps([asdict(program) for program in programs], indent=2) + "\n")
 
 
 def pid_file(run: Path, name: str) -> Path:
@@ -123,8 +123,8 @@ class Supervisor:
                 continue
             now = time.monotonic()
             slot.failures = 0 if now - slot.started > STEADY_SECONDS else slot.failures
-            slot.start_at = now + pause(slot.failures)
-            code, seconds = slot.process.returncode, pause(slot.failures)
+            code, seconds = slot.process.returncode, pause(slot.failures, slot.program.longest_pause)
+            slot.start_at = now + seconds
             _say(f"{slot.program.name} ended with {code}, starts again in {seconds:.1f} s")
             slot.failures += 1
             slot.process = None

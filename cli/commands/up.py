@@ -40,6 +40,8 @@ LAST_LINES = 12
 PLACE_SECONDS = 90.0
 LOOK_AGAIN_SECONDS = 0.05
 LEASE_NAMESPACE = "kube-node-lease"
+# Containers write their logs into pipes that containerd reads: one that writes much stands still soon after it is gone.
+LONGEST_RUNTIME_PAUSE = 1.0
 # A running agent has renewed its lease within this time.
 LEASE_SECONDS = 40
 
@@ -143,7 +145,7 @@ def programs(settings: Settings) -> Iterator[supervisor.Program]:
 
         containerd = ContainerdProcess(settings.paths, Machine.detect(machine.cni_directory()))
         stop = [sys.executable, "-m", "cli.stop_pods", str(settings.paths.containerd_socket)]
-        yield supervisor.Program("containerd", containerd.prepare(), before_stop=stop)
+        yield supervisor.Program("containerd", containerd.prepare(), stop, LONGEST_RUNTIME_PAUSE)
     for names in PROCESSES:
         arguments = [
             f"--root={settings.paths.root}",

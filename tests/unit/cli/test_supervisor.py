@@ -127,9 +127,10 @@ def test_a_second_supervisor_says_who_holds_the_place(tmp_path: Path, running: l
 
 
 def test_pauses_grow_to_a_bound() -> None:
-    assert pause(0) == FIRST_PAUSE
-    assert pause(1) == 2 * FIRST_PAUSE
-    assert pause(50) == LONGEST_PAUSE
+    assert pause(0, LONGEST_PAUSE) == FIRST_PAUSE
+    assert pause(1, LONGEST_PAUSE) == 2 * FIRST_PAUSE
+    assert pause(5000, LONGEST_PAUSE) == LONGEST_PAUSE
+    assert pause(5000, 1.5) == 1.5
 
 
 def test_a_supervisor_that_ends_says_so(tmp_path: Path, running: list[Running]) -> None:
