@@ -5,7 +5,8 @@ node's conditions become Unknown and its pods are no longer ready. Taints follow
 tolerate a NoExecute taint are deleted: at once, or when the time their toleration grants has passed.
 
 When no node at all is ready, the fault is more likely on this side, and there is nowhere to go: then nobody is made to
-leave (Kubernetes calls this full disruption).
+leave (Kubernetes calls this full disruption), and pods stay as ready as they were: to take them out of their Services
+would end traffic that may well flow, without sending it anywhere better.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def decide(seen: Observed, now: datetime) -> Plan:
         if _status(node, "Ready") == "True":
             message = f"Node {node.metadata.name} status is now: NodeNotReady"
             events.append(EventRecord(node, "Normal", "NodeNotReady", message))
-    if lost:  # a node that says itself that it is not ready tells of its pods too
+    # A node that says itself that it is not ready tells of its pods too.
+    if lost and seen.others_ready:
         statuses += [_not_ready(pod, now) for pod in seen.pods if _claims_ready(pod)]
     # A taint takes effect once it is on the node: until then somebody may know better.
     effective = [taint for taint in taints if taint in node.spec.taints]

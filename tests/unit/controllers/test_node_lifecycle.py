@@ -194,6 +194,15 @@ def test_without_another_ready_node_nobody_has_to_leave() -> None:
     assert taints(plan) == {(NOT_READY, "NoSchedule")} and not plan.delete
 
 
+def test_without_another_ready_node_traffic_stays_where_it_is() -> None:
+    alone = Observed(node(), [pod("a")], GRACE_SECONDS, others_ready=False)
+    (told,) = decide(alone, NOW).update_status
+    assert isinstance(told, Node)
+    # Once it has somewhere else to go, it goes.
+    (not_ready,) = decide(Observed(told, [pod("a")], GRACE_SECONDS), NOW).update_status
+    assert isinstance(not_ready, Pod)
+
+
 def test_every_taint_has_to_be_tolerated() -> None:
     tainted = node({"Ready": "False"}, taint(NOT_READY), taint(NOT_READY, "NoSchedule"), taint("team", value="a"))
     victim = pod("victim", ready=False)
