@@ -61,6 +61,26 @@ def test_an_update_never_leaves_its_bounds_and_ends(
     assert is_done(world, image), str(world)
 
 
+def test_pods_nobody_has_told_of_yet_take_room() -> None:
+    """v2 is made and at once given up for v3, while the pod of v2 has been made but is not yet in any status."""
+    world = World(deployment(replicas=1, surge=1, unavailable=0))
+    world.settle()
+    known = set(world.replica_sets)
+    world.change(image="v2")
+    world.look_at_deployment()
+    (second,) = set(world.replica_sets) - known
+    world.change(image="v3")
+    world.look_at_deployment()
+    (third,) = set(world.replica_sets) - known - {second}
+    world.look_at_replica_set(second)
+    for _ in range(3):
+        world.look_at_deployment()
+        world.look_at_replica_set(third)
+        assert world.images() == ["v1", "v2"]
+    world.settle()
+    assert is_done(world, "v3")
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 6),

@@ -97,6 +97,7 @@ OLD = [
         [rs("old", 10, 8)],
         {"old": 8},
     ),
+    ("but enough are left to come up yet", Bounds(10, 3, 2), rs("new", 3, 0), [rs("old", 10, 2)], {"old": 8}),
     ("a status from before the last cut gives nothing away", Bounds(3, 1, 0), rs("new", 1), [rs("old", 2, 3)], {}),
     ("a new one that was cut is not counted twice", Bounds(3, 1, 0), rs("new", 1, 3), [rs("old", 3)], {"old": 2}),
     ("the oldest first", Bounds(4, 2, 0), rs("new", 2), [rs("b", 2, age=10), rs("a", 2, age=20)], {"a": 0}),
