@@ -18,8 +18,14 @@ from orchestrator.api.v1 import Container
 from orchestrator.clock import Clock
 
 FRESH_SECONDS = 5.0
-# What a reference can't contain, whatever the registry: the runtime's own words for it would be less clear.
-_REFERENCE = re.compile(r"[a-zA-Z0-9][\w.\-:/@+]*\Z", re.ASCII)
+# The distribution project's grammar of references: [domain/]path[:tag][@digest]. Asked before the runtime, whose words
+# for a reference that breaks it would be those of an image that could not be pulled.
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_TAG = r"\w[\w.-]{0,127}"
+_DIGEST = r"[a-zA-Z][a-zA-Z0-9]*(?:[-_+.][a-zA-Z][a-zA-Z0-9]*)*:[0-9a-fA-F]{32,}"
+_REFERENCE = re.compile(rf"(?:{_DOMAIN}/)?{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{_DIGEST})?\Z", re.ASCII)
 
 # Tells people: type, reason, message.
 Say = Callable[[str, str, str], None]
@@ -50,7 +56,9 @@ class ImageSupply:
         """The image, pulled if need be. Raises ConfigError with the container's waiting reason."""
         reference, policy = container.image, container.image_pull_policy or "IfNotPresent"
         if not _REFERENCE.match(reference):
-            why = f'Failed to apply default image tag "{reference}": couldn\'t parse image name "{reference}"'
+            fault = f'couldn\'t parse image name "{reference}": invalid reference format'
+            why = f'Failed to apply default image tag "{reference}": {fault}'
+            say("Warning", "InspectFailed", why)
             raise ConfigError(why, "InvalidImageName")
         found = await self.look(reference) if policy != "Always" else None
         if found is not None:

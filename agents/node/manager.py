@@ -19,6 +19,7 @@ from agents.cri.events import ContainerEvents, EventType, Resync
 from agents.node import metrics, operations
 from agents.node.admission import admit
 from agents.node.errors import ConfigError
+from agents.node.notes import Verdict
 from agents.node.operations import Node
 from agents.node.outcome import is_deleted
 from agents.node.projection import is_projection
@@ -36,6 +37,7 @@ log = logging.getLogger("node")
 
 RELIST_SECONDS = 60.0
 REFRESH_SECONDS = 30.0
+MEASURE_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0
 
 
@@ -84,7 +86,9 @@ class PodManager:
                 for pod in sorted(self._pods.list(), key=lambda pod: not pod.status.HasField("start_time")):
                     self._changed(None, pod)
                 ready()
-                await asyncio.gather(self._relist_regularly(), self._refresh_volumes(), self._sweep())
+                await asyncio.gather(
+                    self._relist_regularly(), self._refresh_volumes(), self._limit_volumes(), self._sweep()
+                )
             finally:
                 unsubscribe()
 
@@ -223,6 +227,23 @@ class PodManager:
                     log.info("volumes not refreshed", extra=fields(pod=key_of(pod), error=error))
                 except OSError:
                     log.exception("volumes not refreshed", extra=fields(pod=key_of(pod)))
+
+    async def _limit_volumes(self) -> None:
+        """Ends pods whose emptyDirs hold more than they may."""
+        while True:
+            await self._node.clock.sleep(MEASURE_SECONDS)
+            for worker in list(self._workers.values()):
+                pod = worker.pod
+                if pod is None or pod.status.phase != "Running" or is_deleted(pod):
+                    continue
+                try:
+                    excess = await self._node.volumes.excess(pod)
+                except OSError as error:
+                    log.info("volumes not measured", extra=fields(pod=key_of(pod), error=error))
+                    continue
+                if excess:
+                    log.info("pod evicted", extra=fields(pod=key_of(pod), message=excess))
+                    worker.refuse(Verdict("Failed", "Evicted", excess))
 
     async def _sweep(self) -> None:
         """Removes the files of pods that neither API nor runtime know."""

@@ -135,7 +135,8 @@ def _source(
 
 
 def pin_sub_path(volume: Path, path: str, pinned: Path) -> None:
-    """Makes the file or directory `path` of the volume appear at `pinned`; a missing one becomes a directory.
+    """Makes the file or directory `path` of the volume appear at `pinned`; a missing one becomes a directory
+    with the volume's mode, so that whoever may write to the volume may write to it too.
 
     Raises OSError, with EXDEV when the path leads out of the volume.
     """
@@ -165,7 +166,8 @@ def _open(volume: Path, parts: Sequence[str]) -> int:
                 following = open_beneath(root, "/".join(parts[: depth + 1]), os.O_PATH)
             except FileNotFoundError:
                 os.mkdir(part, 0o755, dir_fd=parent)
-                following = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+                following = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+                os.fchmod(following, stat.S_IMODE(os.fstat(root).st_mode))
             finally:
                 os.close(parent)
             parent = following

@@ -14,8 +14,11 @@ from datetime import datetime, timedelta
 SANDBOX = ""
 
 IMAGE_REASONS = frozenset({"ErrImagePull", "ErrImageNeverPull", "InvalidImageName"})
-# Seconds between attempts: doubling from the first to the longest.
+# Seconds between attempts: doubling from the first to the longest. What a person has to make first (a ConfigMap, a
+# directory) is looked for often: they are waiting.
 _PULL_DELAYS = (10.0, 300.0)
+_CONFIG_REASONS = frozenset({"CreateContainerConfigError", "FailedMount"})
+_CONFIG_DELAYS = (1.0, 8.0)
 _OTHER_DELAYS = (1.0, 10.0)
 
 
@@ -30,7 +33,10 @@ class Failure:
 
     @property
     def retry_at(self) -> datetime:
-        first, longest = _PULL_DELAYS if self.reason in IMAGE_REASONS else _OTHER_DELAYS
+        if self.reason in IMAGE_REASONS:
+            first, longest = _PULL_DELAYS
+        else:
+            first, longest = _CONFIG_DELAYS if self.reason in _CONFIG_REASONS else _OTHER_DELAYS
         return self.at + timedelta(seconds=min(longest, first * 2.0 ** min(self.count - 1, 32)))
 
 

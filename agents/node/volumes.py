@@ -11,6 +11,7 @@ a mount is left, for behind a mount is somebody else's data.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import stat
@@ -66,7 +67,9 @@ class Volumes:
             try:
                 places[volume.name] = await self._prepare(pod, volume, found, facts)
             except OSError as error:
-                raise ConfigError(f'volume "{volume.name}": {error.strerror}: {error.filename}', _FAILED) from error
+                raise ConfigError(_not_set_up(volume, f"{error.strerror}: {error.filename}"), _FAILED) from error
+            except ConfigError as error:
+                raise ConfigError(_not_set_up(volume, error.message), error.reason) from error
         return places
 
     async def refresh(
@@ -82,6 +85,20 @@ class Volumes:
                 files = volume_files(pod, volume, found, facts)
                 changed |= await asyncio.to_thread(write_directory, place, files, group=_group(pod))
         return changed
+
+    async def excess(self, pod: Pod) -> str:
+        """Which emptyDir on the disk holds more than its limit, in a sentence; nothing if none does.
+
+        One in memory can't: the kernel sees to it.
+        """
+        for volume in pod.spec.volumes:
+            source = volume.empty_dir
+            limited = volume.HasField("empty_dir") and source.HasField("size_limit") and not source.medium
+            if not limited or not whole(source.size_limit):
+                continue
+            if await asyncio.to_thread(_used, self._place(pod, volume)) > whole(source.size_limit):
+                return f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{source.size_limit}".'
+        return ""
 
     async def remove(self, pod_uid: str) -> None:
         """Unmounts and deletes what a pod had. Can be repeated."""
@@ -108,9 +125,13 @@ class Volumes:
             return place
         others = [field.name for field, _ in volume.ListFields() if field.name not in ("name", "empty_dir")]
         if others:
-            raise ConfigError(f'volume "{volume.name}": {others[0]} volumes are not supported', _FAILED)
+            raise ConfigError(f"{others[0]} volumes are not supported", _FAILED)
         await asyncio.to_thread(_empty_dir, place, volume.empty_dir, pod)
         return place
+
+
+def _not_set_up(volume: Volume, why: str) -> str:
+    return f'MountVolume.SetUp failed for volume "{volume.name}" : {why}'
 
 
 def _group(pod: Pod) -> int | None:
@@ -153,6 +174,17 @@ def _memory_size(source: EmptyDirVolumeSource, pod: Pod) -> int:
         return whole(source.size_limit)
     limits = [container.resources.limits.get("memory", "0") for container in pod.spec.containers]
     return sum(map(whole, limits)) if all(map(whole, limits)) else 0
+
+
+def _used(place: Path) -> int:
+    """The space that the files below a directory take on the disk, in bytes. They change meanwhile."""
+    seen: dict[tuple[int, int], int] = {}
+    for directory, _, names in os.walk(place):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                found = (Path(directory) / name).lstat()
+                seen[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sum(seen.values())
 
 
 def _host_path(source: HostPathVolumeSource) -> Path:

@@ -97,9 +97,8 @@ class PodWorker:
         self._woken.set()
 
     def refuse(self, verdict: Verdict) -> None:
-        """The node doesn't take the pod."""
+        """The node doesn't take the pod, or doesn't keep it."""
         self._refused = verdict
-        self._say("Warning", verdict.reason, verdict.message)
         self._woken.set()
 
     def container_changed(self, container_id: str) -> None:
@@ -177,6 +176,8 @@ class PodWorker:
         notes = self._notes(execution)
         status = pod_status(pod, runtime, notes, now, host_ips=self._node.host_ips)
         if self._pod is not None:
+            if status.reason and status.reason != pod.status.reason:
+                self._say("Warning", status.reason, status.message)
             self._reported = status
             self._statuses.offer(self._pod, status)
         moments = [each for each in (actions.look_again_at, status_due(notes, now)) if each is not None]

@@ -95,7 +95,8 @@ async def test_host_paths_are_what_they_are_said_to_be(volumes: Volumes, tmp_pat
             assert await prepare(volumes, pod) == {"host": tmp_path / name}
         except ConfigError as error:
             assert error.reason == "FailedMount"
-            return error.message.replace(str(tmp_path), "")
+            assert error.message.startswith('MountVolume.SetUp failed for volume "host" : ')
+            return error.message.partition(" : ")[2].replace(str(tmp_path), "")
         return "ok"
 
     assert await check("absent", "") == "ok"
@@ -113,7 +114,7 @@ async def test_host_paths_are_what_they_are_said_to_be(volumes: Volumes, tmp_pat
 async def test_a_kind_of_volume_that_is_not_mounted_is_refused(volumes: Volumes) -> None:
     pod = make_pod(main=["true"])
     pod.spec.volumes.add(name="share").nfs.server = "192.0.2.1"
-    with pytest.raises(ConfigError, match='volume "share": nfs volumes are not supported'):
+    with pytest.raises(ConfigError, match='volume "share" : nfs volumes are not supported'):
         await prepare(volumes, pod)
 
 
@@ -164,6 +165,31 @@ def test_paths_inside_are_pinned(volumes: Volumes, volume: Path, tmp_path: Path,
     pin_sub_path(volume, path, pinned)
     (pinned / "made").write_text("through the pin")
     assert (volume / path / "made").read_text() == "through the pin"
+
+
+def test_who_may_write_to_the_volume_may_write_to_a_new_sub_path(
+    volumes: Volumes, volume: Path, tmp_path: Path
+) -> None:
+    volume.chmod(0o2777)
+    pin_sub_path(volume, "new/deep", tmp_path / "pins" / "0")
+    assert [stat.S_IMODE((volume / path).stat().st_mode) for path in ("new", "new/deep")] == [0o2777] * 2
+
+
+async def test_an_empty_dir_is_held_to_its_limit(volumes: Volumes) -> None:
+    pod = make_pod(main=["true"])
+    pod.spec.volumes.add(name="free").empty_dir.SetInParent()
+    pod.spec.volumes.add(name="data").empty_dir.size_limit = "1Mi"
+    places = await prepare(volumes, pod)
+    for place in places.values():
+        (place / "below").mkdir()
+        (place / "below" / "file").write_bytes(b"x" * 900_000)
+        # Another name takes no space.
+        (place / "same").hardlink_to(place / "below" / "file")
+    assert await volumes.excess(pod) == ""
+    (places["free"] / "more").write_bytes(b"x" * 900_000)
+    assert await volumes.excess(pod) == ""
+    (places["data"] / "more").write_bytes(b"x" * 900_000)
+    assert await volumes.excess(pod) == 'Usage of EmptyDir volume "data" exceeds the limit "1Mi".'
 
 
 def test_a_file_is_pinned_as_a_file_and_again_after_it_was_replaced(

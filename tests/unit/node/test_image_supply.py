@@ -101,7 +101,12 @@ async def test_policies(lab: Lab, case: str, here: bool, policy: str, pulls: int
     [
         ("no such image", WEB, "IfNotPresent", "ErrImagePull", "Warning Failed: "),
         ("not here and never pulled", WEB, "Never", "ErrImageNeverPull", "Warning ErrImageNeverPull: "),
-        ("no reference at all", "Web Server", "IfNotPresent", "InvalidImageName", ""),
+        ("no reference at all", "Web Server", "IfNotPresent", "InvalidImageName", "Warning InspectFailed: "),
+        ("capitals in a path", "registry.test/Web:1", "IfNotPresent", "InvalidImageName", "Warning InspectFailed: "),
+        ("two tags", "registry.test/web:1:2", "IfNotPresent", "InvalidImageName", "Warning InspectFailed: "),
+        ("no tag", "registry.test/web:", "IfNotPresent", "InvalidImageName", "Warning InspectFailed: "),
+        ("a short digest", "web@sha256:12", "IfNotPresent", "InvalidImageName", "Warning InspectFailed: "),
+        ("a line too many", "web:1\n", "IfNotPresent", "InvalidImageName", "Warning InspectFailed: "),
     ],
 )
 async def test_refusals(lab: Lab, case: str, reference: str, policy: str, reason: str, event: str) -> None:
@@ -110,6 +115,25 @@ async def test_refusals(lab: Lab, case: str, reference: str, policy: str, reason
         await lab.ensure(reference, policy)
     assert refused.value.reason == reason, case
     assert not event or lab.told[-1].startswith(event), case
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "web",
+        "web:V1.0-rc_2",
+        "library/web_server.x--y",
+        "localhost/web",
+        "localhost:5000/a/b/c:1",
+        "Registry.Example.com/web",
+        "[fe80::1]:5000/web:1",
+        f"registry.test/web@sha256:{'0' * 64}",
+        f"registry.test/web:1@sha256:{'a' * 64}",
+        "0" * 64,
+    ],
+)
+async def test_references_of_all_forms(lab: Lab, reference: str) -> None:
+    assert (await lab.ensure(reference, "Always")).id == f"sha256:{reference}"
 
 
 async def test_the_runtimes_words_reach_people(lab: Lab) -> None:
