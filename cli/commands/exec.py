@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -85,33 +84,35 @@ async def _send_sizes(session: ExecSession, resized: asyncio.Event) -> None:
     while True:
         await resized.wait()
         resized.clear()
-        size = shutil.get_terminal_size()
+        size = os.get_terminal_size(sys.stdin.fileno())
         await session.resize(size.columns, size.lines)
 
 
 async def _send_input(session: ExecSession) -> None:
-    """Standard input, as it comes. The event loop watches what it can; a regular file is always ready."""
+    """Standard input, as it comes."""
     descriptor = sys.stdin.fileno()
+    while True:
+        await _readable(descriptor)
+        data = os.read(descriptor, PIECE)
+        if not data:
+            await session.close_stdin()
+            return
+        await session.send(data)
+
+
+async def _readable(descriptor: int) -> None:
+    """Returns when a read would not block. The event loop is asked anew each time: what it said before the last read
+    is no longer true, and a read that blocks would stop the output too."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     try:
         loop.add_reader(descriptor, ready.set)
-        watched = True
-    except PermissionError:  # epoll does not take regular files
-        watched = False
+    except PermissionError:  # epoll does not take regular files: they always are
+        return
     try:
-        while True:
-            if watched:
-                await ready.wait()
-                ready.clear()
-            data = os.read(descriptor, PIECE)
-            if not data:
-                await session.close_stdin()
-                return
-            await session.send(data)
+        await ready.wait()
     finally:
-        if watched:
-            loop.remove_reader(descriptor)
+        loop.remove_reader(descriptor)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import pty
+import signal
+import sys
+import termios
 from collections.abc import AsyncIterator
 
 import grpc.aio
@@ -9,14 +15,14 @@ import pytest
 
 from orchestrator.api.v1 import Container, ExecReply, ExecRequest, Pod
 from orchestrator.client import Client
-from tests.integration.cli.commands import Navctl, line_of
+from tests.integration.cli.commands import PATIENCE, ROOT, Navctl, line_of
 from tests.integration.running import RunningServer
 from tests.integration.server.objects import deployment, node, pod, service
 from tests.integration.server.test_streams import FakeNode, serve
 
 
 class Agent(FakeNode):
-    """A node whose commands end by themselves when nobody gives them input."""
+    """A node whose commands end by themselves when nobody gives them input, or at a q."""
 
     async def Exec(  # noqa: N802
         self,
@@ -29,10 +35,31 @@ class Agent(FakeNode):
             yield first
             if first.start.stdin:
                 async for request in request_iterator:
+                    if request.stdin == b"q":
+                        return
                     yield request
 
         async for reply in super().Exec(requests(), context):
             yield reply
+
+
+class Screen:
+    """What a terminal has shown."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._text = ""
+
+    async def shows(self, words: str) -> None:
+        """Returns when the words have appeared, and forgets all up to them."""
+        async with asyncio.timeout(PATIENCE):
+            while words not in self._text:
+                readable = asyncio.Event()
+                asyncio.get_running_loop().add_reader(self._descriptor, readable.set)
+                await readable.wait()
+                asyncio.get_running_loop().remove_reader(self._descriptor)
+                self._text += os.read(self._descriptor, 4096).decode()
+        self._text = self._text.partition(words)[2]
 
 
 @pytest.fixture(autouse=True)
@@ -161,6 +188,31 @@ async def test_exec_without_a_terminal_at_hand(navctl: Navctl) -> None:
         out, err = await process.communicate(b"hello\n")
         assert (process.returncode, out) == (3, b"HELLO\n")
         assert err.startswith(b"Unable to use a TTY - input is not a terminal or the right kind of file\n")
+
+
+async def test_exec_with_a_terminal(navctl: Navctl) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        before = termios.tcgetattr(theirs)
+        termios.tcsetwinsize(theirs, (24, 80))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli.navctl", "exec", "-it", "web-a", "--", "sh"),
+            cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        )  # fmt: skip
+        screen = Screen(ours)
+        await screen.shows("sh")  # what the fake node says first
+        await screen.shows("80x24")
+        os.write(ours, b"\x03")  # Ctrl-C belongs to the command
+        await screen.shows("\x03")
+        termios.tcsetwinsize(theirs, (33, 100))
+        process.send_signal(signal.SIGWINCH)
+        await screen.shows("100x33")
+        os.write(ours, b"q")
+        assert await process.wait() == 3
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 @pytest.mark.parametrize(
