@@ -169,7 +169,10 @@ class Client:
         continue_token: str = "",
         resource_version: str = "",
     ) -> Listing[K]:
-        """All objects of a kind (in one namespace, or in all), or the page of them that `continue_token` asks for."""
+        """All objects of a kind (in one namespace, or in all), or with `limit` a page, from `continue_token` on.
+
+        All of them may be more than the server gives in one reply: then it is asked until it has given all.
+        """
         request = ListRequest(
             resource=kind_of(kind).resource,
             namespace=namespace,
@@ -180,8 +183,14 @@ class Client:
         )
         setattr(request, "continue", continue_token)
         reply: ListReply = await self._call(self._resources.List(request, timeout=self._timeout))
+        items = [_typed(item, kind) for item in reply.items]
+        request.ClearField("resource_version")
+        while not limit and getattr(reply, "continue"):
+            setattr(request, "continue", getattr(reply, "continue"))
+            reply = await self._call(self._resources.List(request, timeout=self._timeout))
+            items.extend(_typed(item, kind) for item in reply.items)
         return Listing(
-            items=[_typed(item, kind) for item in reply.items],
+            items=items,
             resource_version=reply.resource_version,
             continue_token=getattr(reply, "continue"),
             remaining=reply.remaining_item_count if reply.HasField("remaining_item_count") else None,

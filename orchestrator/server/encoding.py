@@ -64,9 +64,10 @@ def object_reply(stored: Stored, warnings: Iterable[str] = ()) -> bytes:
     return reply + ObjectReply(warnings=extra).SerializeToString() if extra else reply
 
 
-def list_item(stored: Stored) -> bytes:
-    """One item of a serialized ListReply."""
-    return delimited(_LIST_ITEMS, stored.wire())
+def list_item(stored: Stored) -> tuple[bytes, ...]:
+    """One item of a serialized ListReply, in pieces: a reply of many is put together, and copied, once."""
+    suffix = revision_suffix(stored.kind, stored.revision) if stored.revision else b""
+    return _LIST_ITEMS, varint(len(stored.value) + len(suffix)), stored.value, suffix
 
 
 def batch_result(result: Stored | Status) -> bytes:

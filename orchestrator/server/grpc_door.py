@@ -34,7 +34,8 @@ from orchestrator.logs import fields
 from orchestrator.server.batch import carry_out
 from orchestrator.server.caller import Caller, authenticate
 from orchestrator.server.encoding import object_reply
-from orchestrator.server.listing import Collections
+from orchestrator.server.listing import LISTS_OF_ONE, Collections
+from orchestrator.server.queues import Queues
 from orchestrator.server.registry import Answer, Registry
 
 log = logging.getLogger("grpc")
@@ -85,6 +86,15 @@ def resources_handler(registry: Registry, collections: Collections) -> grpc.Gene
     async def batch(caller: Caller, request: BatchRequest) -> bytes:
         return await carry_out(registry, caller, request)
 
+    async def list_(raw: bytes, context: Context) -> bytes:
+        async with failures_reported(context, "List"):
+            caller = caller_of(context)
+            request = decoded(raw, ListRequest.FromString)
+            await queues.turn(caller.identity.name, context)
+            return await collections.list(caller, request)
+
+    queues = Queues(LISTS_OF_ONE)
+
     async def watch(raw: bytes, context: Context) -> None:
         async with failures_reported(context, "Watch"):
             caller = caller_of(context)
@@ -97,7 +107,7 @@ def resources_handler(registry: Registry, collections: Collections) -> grpc.Gene
         {
             "Create": _unary("Create", create, CreateRequest.FromString),
             "Get": _unary("Get", get, GetRequest.FromString),
-            "List": _unary("List", collections.list, ListRequest.FromString),
+            "List": grpc.unary_unary_rpc_method_handler(list_),
             "Update": _unary("Update", update, UpdateRequest.FromString),
             "Patch": _unary("Patch", patch, PatchRequest.FromString),
             "Delete": _unary("Delete", delete, DeleteRequest.FromString),
@@ -124,6 +134,9 @@ async def failures_reported(context: Context, method: str) -> AsyncGenerator[Non
         await abort(context, error)
     except grpc.aio.AbortError:
         raise
+    except grpc.aio.InternalError as error:
+        # What is written to a client that has gone fails so; nobody is left to be told.
+        log.debug("the client has gone", extra=fields(method=method, peer=context.peer(), error=error))
     except Exception as error:  # the outermost edge of a request
         log.exception("request failed", extra=fields(method=method, peer=context.peer()))
         await abort(context, errors.InternalError.of(error))

@@ -13,6 +13,7 @@ import binascii
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from itertools import chain
 
 from orchestrator.api import errors
 from orchestrator.api.kinds import kind_for_resource
@@ -27,6 +28,12 @@ from orchestrator.store import Compacted, Store
 
 # So many objects are looked at before others get a turn.
 CHUNK = 500
+# So many bytes are in one reply or page before it ends: most fit the 4 MiB that gRPC clients take by default.
+MAX_PAGE_BYTES = 2 << 20
+# So many bytes are decoded before others get a turn.
+DECODED_AT_ONCE = 256 << 10
+# So many lists of one caller are made and sent at a time; the next ones wait, without holding anything.
+LISTS_OF_ONE = 4
 MAX_REVISION = 2**63 - 1
 MAX_TOKEN = 4096
 
@@ -94,7 +101,7 @@ class Collections:
             setattr(tail, "continue", page.next.token())
             if selection.everything:
                 tail.remaining_item_count = page.remaining
-        return b"".join(map(list_item, page.items)) + tail.SerializeToString()
+        return b"".join((*chain.from_iterable(map(list_item, page.items)), tail.SerializeToString()))
 
     async def watch(self, caller: Caller, request: WatchRequest) -> AsyncGenerator[bytes, None]:
         """Serialized WatchEvents, without end. Raises Expired, BadRequest, ServiceUnavailable."""
@@ -118,24 +125,37 @@ class Collections:
             yield encoded
 
     async def _page(self, selection: Selection, start: Position, limit: int) -> Page:
-        """Up to `limit` (0: all) selected objects from a position on. Raises Compacted, ServiceUnavailable."""
+        """Up to `limit` (0: all) selected objects from a position on, or fewer that are large already.
+
+        Raises Compacted, ServiceUnavailable.
+        """
         prefix = prefix_of(selection.kind, selection.namespace)
         kind = selection.kind
         items: list[Stored] = []
+        room = MAX_PAGE_BYTES
         while True:
             size = limit - len(items) if limit and selection.everything else (0 if selection.everything else CHUNK)
             with store_errors_mapped(letting=Compacted):
                 found = await self._store.range(prefix, start_after=start.after, limit=size, revision=start.revision)
             position = start
+            full = False
+            decoded = 0
             for count, each in enumerate(found.items, start=1):
                 stored = Stored(kind, each.value, each.mod_revision)
+                if not selection.everything:
+                    decoded += len(each.value)
+                    if decoded > DECODED_AT_ONCE:
+                        decoded = 0
+                        await asyncio.sleep(0)
                 if selection.everything or selection.matches(stored.decode()):
                     items.append(stored)
+                    room -= len(each.value)
                 position = Position(found.revision, each.key, start.seen + count)
-                if limit and len(items) == limit:
+                full = room <= 0 or (limit > 0 and len(items) == limit)
+                if full:
                     break
             more = found.more or (bool(found.items) and position.after != found.items[-1].key)
-            if not more or (limit and len(items) == limit):
+            if not more or full:
                 return Page(items, position if more else None, found.revision, found.count - position.seen)
             start = position
             await asyncio.sleep(0)

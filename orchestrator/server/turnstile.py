@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -44,33 +44,33 @@ class Turnstile(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._guarded[method] = self._guard(handler)
         return self._guarded[method]
 
-    @contextmanager
-    def entered(self, name: str) -> Iterator[None]:
-        """Count a call of `name` while it lasts. Raises TooManyRequests."""
+    def enter(self, name: str, context: Context) -> None:
+        """Count a call of `name` until its reply has been sent. Raises TooManyRequests."""
         if self._inside[name] >= self._limit:
             raise errors.TooManyRequests(f'"{name}" has {self._limit} calls open already', retry_after=1)
         self._inside[name] += 1
-        try:
-            yield
-        finally:
+
+        def leave(ctx: Context) -> None:
             self._inside[name] -= 1
             if not self._inside[name]:
                 del self._inside[name]
 
+        context.add_done_callback(leave)  # type: ignore[arg-type]
+
     def _guard(self, handler: Handler) -> Handler:
         async def answer(request: Any, context: Context) -> Any:
             async with failures_reported(context, "call"):
-                with self.entered(caller_of(context).identity.name):
-                    return await method(request, context)
+                self.enter(caller_of(context).identity.name, context)
+                return await method(request, context)
 
         async def stream(request: Any, context: Context) -> None:
             async with failures_reported(context, "stream"):
-                with self.entered(caller_of(context).identity.name):
-                    replies = method(request, context)
-                    if inspect.isawaitable(replies):
-                        await replies
-                    else:
-                        await _send(replies, context)
+                self.enter(caller_of(context).identity.name, context)
+                replies = method(request, context)
+                if inspect.isawaitable(replies):
+                    await replies
+                else:
+                    await _send(replies, context)
 
         method = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         makers = {

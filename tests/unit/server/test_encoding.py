@@ -39,7 +39,7 @@ def test_replies(size: int, revision: int) -> None:
     obj.metadata.resource_version = str(revision)
     reply = ObjectReply.FromString(encoding.object_reply(stored, ["careful"]))
     assert reply == ObjectReply(object=wrap(obj), warnings=["careful"])
-    listed = ListReply.FromString(encoding.list_item(stored) * 2)
+    listed = ListReply.FromString(b"".join(encoding.list_item(stored) * 2))
     assert [unwrap(item) for item in listed.items] == [obj, obj]
     event = WatchEvent.FromString(encoding.watch_event(WatchEvent.DELETED, stored.wire()))
     assert event == WatchEvent(type=WatchEvent.DELETED, object=wrap(obj))
