@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds before a restart
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds before a restart
 STEADY_SECONDS = 60.0  # a process that ran this long starts over with the first pause
 STOP_SECONDS = 20.0  # between SIGTERM and SIGKILL
 _PR_SET_PDEATHSIG = 1

@@ -1,7 +1,7 @@
 """Requests to one address, each on a connection of its own: prints what each answered, or how it failed.
 
 Runs as a process inside the demo's network namespace: with a count until that many are done, without one until
-SIGTERM.
+SIGTERM. It prints at its end: a pipe that nobody reads yet would soon make it stand still.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import http.client
 import signal
 import sys
+import time
 from types import FrameType
 
 TIMEOUT_SECONDS = 5.0
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--count", type=int)
+    parser.add_argument("--interval", type=float, default=0.0, help="seconds between two requests")
     given = parser.parse_args()
     stopped = False
 
@@ -41,10 +43,11 @@ def main() -> int:
         stopped = True
 
     signal.signal(signal.SIGTERM, stop)
-    done = 0
-    while not stopped and (given.count is None or done < given.count):
-        print(request(given.host, given.port), flush=True)
-        done += 1
+    answers: list[str] = []
+    while not stopped and (given.count is None or len(answers) < given.count):
+        answers.append(request(given.host, given.port))
+        time.sleep(given.interval)
+    print(*answers, sep="\n")
     return 0
 
 
