@@ -113,6 +113,8 @@ async def test_undo(navctl: Navctl, cluster: Cluster) -> None:
     assert await navctl.ok("rollout", "undo", "deploy/web") == "deployment.apps/web rolled back\n"
     await settled(cluster)
     assert await navctl.ok("get", "deploy", "web", "-o", IMAGE) == "registry.test/web:v1"
+    # The label that tells ReplicaSets apart is none of the Deployment's.
+    assert await navctl.ok("get", "deploy", "web", "-o", "jsonpath={.spec.template.metadata.labels}") == '{"app":"web"}'
     # The old ReplicaSet came back under a new revision: there is no third one.
     replica_sets = (await cluster.client.list(ReplicaSet)).items
     assert len(replica_sets) == 2
