@@ -1,6 +1,6 @@
 """How fast the store writes, beside the disk alone in the same run. One JSON line a figure.
 
-    python -m tests.bench.store [--directory DIR] [--seconds S]
+python -m tests.bench.store [--directory DIR] [--seconds S]
 """
 
 from __future__ import annotations
