@@ -215,9 +215,6 @@ class Execution:
         container = find_container(pod, action.name)
         if container is None:
             return
-        if action.crashes > 1:
-            where = f"container {action.name} in pod {pod.metadata.name}"
-            self._say("Warning", "BackOff", f"Back-off restarting failed {where}")
         key, runtime = f"start:{action.name}", self._picture.runtime
 
         def made(record: ContainerRecord) -> None:

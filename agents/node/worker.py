@@ -17,6 +17,7 @@ from datetime import datetime
 
 from agents.cri.errors import CriError
 from agents.node import operations
+from agents.node.announcements import announcements
 from agents.node.execution import Execution
 from agents.node.notes import Notes, Verdict
 from agents.node.operations import Node, find_container
@@ -176,8 +177,8 @@ class PodWorker:
         notes = self._notes(execution)
         status = pod_status(pod, runtime, notes, now, host_ips=self._node.host_ips)
         if self._pod is not None:
-            if status.reason and status.reason != pod.status.reason:
-                self._say("Warning", status.reason, status.message)
+            for reason, message in announcements(pod, status):
+                self._say("Warning", reason, message)
             self._reported = status
             self._statuses.offer(self._pod, status)
         moments = [each for each in (actions.look_again_at, status_due(notes, now)) if each is not None]
