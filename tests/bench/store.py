@@ -1,13 +1,12 @@
 """How fast the store writes, beside the disk alone in the same run. One JSON line a figure.
 
-python -m tests.bench.store [--directory DIR] [--seconds S]
+Options: --directory DIR, --seconds S.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import tempfile
@@ -18,14 +17,9 @@ import uvloop
 
 from orchestrator.clock import SystemClock
 from orchestrator.store import Put, ReplicatedStore, open_store
+from tests.bench.figures import tell
 
 VALUE = bytes(500)
-
-
-def figure(name: str, value: float, unit: str, peer: float | None = None) -> None:
-    ratio = round(value / peer, 3) if peer else None
-    line = {"name": name, "value": round(value, 4), "unit": unit, "peer": peer and round(peer, 4), "ratio": ratio}
-    print(json.dumps(line), flush=True)
 
 
 def disk_alone(directory: Path, seconds: float) -> float:
@@ -65,13 +59,13 @@ async def main(directory: Path, seconds: float) -> None:
     store = await open_store(directory / "store", clock=SystemClock())
     for writers in (1, 64, 512):
         rate, latency = await write(store, writers, seconds)
-        figure(f"store_writes_{writers}_writers", rate, "1/s", 1e3 / floor)
-        figure(f"store_write_p50_{writers}_writers", latency, "ms", floor)
+        tell(f"store_writes_{writers}_writers", rate, "1/s", 1e3 / floor)
+        tell(f"store_write_p50_{writers}_writers", latency, "ms", floor)
     await store.close()
     started = time.perf_counter()
     store = await open_store(directory / "store", clock=SystemClock())
-    figure("store_reopen", time.perf_counter() - started, "s")
-    figure("store_keys", store.status().keys, "keys")
+    tell("store_reopen", time.perf_counter() - started, "s")
+    tell("store_keys", store.status().keys, "keys")
     await store.close()
 
 
