@@ -13,7 +13,7 @@ from orchestrator.api.v1 import Pod, PodStatus
 _BACK_OFF = "CrashLoopBackOff"
 
 
-def warnings(pod: Pod, after: PodStatus) -> Iterator[tuple[str, str]]:
+def announcements(pod: Pod, after: PodStatus) -> Iterator[tuple[str, str]]:
     """Reasons and messages for the change from the pod's own status to `after`."""
     before, metadata = pod.status, pod.metadata
     if after.reason and after.reason != before.reason:
