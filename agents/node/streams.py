@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import NoReturn, TypeAlias
 
 import grpc
@@ -27,6 +27,7 @@ from agents.node.logs import LogOptions, follow_log, read_log
 from orchestrator.api import errors
 from orchestrator.api.errors import ApiError
 from orchestrator.api.status import to_rpc
+from orchestrator.api.timestamps import to_datetime
 from orchestrator.api.v1 import ExecReply, ExecRequest, ExecStart, LogsChunk, LogsRequest
 from orchestrator.api.v1.streams_pb2_grpc import PodStreamsServicer, add_PodStreamsServicer_to_server
 from orchestrator.clock import Clock
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 _CALLER = "kube-apiserver"
 _DETAILS = "grpc-status-details-bin"
 _STOP_GRACE = 1.0
+_LONGEST_AGO = 10**9  # seconds: longer than there are logs
 
 ExecContext: TypeAlias = grpc.aio.ServicerContext[ExecRequest, ExecReply]
 LogsContext: TypeAlias = grpc.aio.ServicerContext[LogsRequest, LogsChunk]
@@ -139,9 +141,14 @@ class Streams(PodStreamsServicer):
     def _options(self, request: LogsRequest) -> LogOptions:
         since = 0
         if request.HasField("since_seconds"):
+            if not 0 < request.since_seconds <= _LONGEST_AGO:
+                raise errors.BadRequest(f"invalid sinceSeconds {request.since_seconds}: must be greater than 0")
             since = nanoseconds_of(self._clock.now() - timedelta(seconds=request.since_seconds))
         elif request.HasField("since_time"):
-            since = nanoseconds_of(request.since_time.ToDatetime(tzinfo=UTC))
+            since = nanoseconds_of(to_datetime(request.since_time))
+        for name in ("tail_lines", "limit_bytes"):
+            if getattr(request, name) < 0:
+                raise errors.BadRequest(f"invalid {name} {getattr(request, name)}: must not be negative")
         return LogOptions(
             timestamps=request.timestamps,
             since=since,
@@ -174,12 +181,20 @@ async def _answered(context: ExecContext | LogsContext) -> AsyncIterator[None]:
         await _abort(context, errors.InternalError.of(error.message))
     except OSError as error:
         await _abort(context, errors.InternalError.of(f"{error.strerror}: {error.filename}"))
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.InternalError as error:
+        # What is written to a server that has gone fails so; nobody is left to be told.
+        log.debug("the API server has gone", extra=fields(error=error))
+    except Exception as error:  # the outermost edge of a request
+        log.exception("request failed")
+        await _abort(context, errors.InternalError.of(error))
 
 
 async def _abort(context: ExecContext | LogsContext, error: ApiError) -> NoReturn:
     status = to_rpc(error)
     trailer = ((_DETAILS, status.SerializeToString()),)
-    await context.abort(_CODES[error.grpc], error.message, trailer)
+    await context.abort(_CODES[error.grpc], status.message, trailer)
 
 
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}

@@ -28,8 +28,8 @@ MAX_CALLS_OF_ONE = 2_500
 class Turnstile(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Stands before every method of the server."""
 
-    def __init__(self, limit: int = MAX_CALLS_OF_ONE) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
+        self._limit = MAX_CALLS_OF_ONE
         self._inside: Counter[str] = Counter()
         self._guarded: dict[str, Handler] = {}
 

@@ -278,3 +278,14 @@ async def test_following_goes_on_over_a_rotation(node: Node) -> None:
         await node.pods.runtime.reopen_container_log(ids["main"])
         await node.pods.run(ids["main"], "touch /go")
         assert b"".join([chunk.data async for chunk in chunks]) == b"two\n"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"since_seconds": 2**62}, {"since_seconds": -1}, {"tail_lines": -1}, {"limit_bytes": -(2**63)}]
+)
+async def test_options_that_make_no_sense(node: Node, odd: dict[str, int]) -> None:
+    ids = await node.start(make_pod(main=COUNTING))
+    await node.pods.exited(ids["main"])
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await node.logs(**odd)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
