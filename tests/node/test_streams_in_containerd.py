@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -283,7 +283,7 @@ async def test_following_goes_on_over_a_rotation(node: Node) -> None:
 @pytest.mark.parametrize(
     "odd", [{"since_seconds": 2**62}, {"since_seconds": -1}, {"tail_lines": -1}, {"limit_bytes": -(2**63)}]
 )
-async def test_options_that_make_no_sense(node: Node, odd: dict[str, int]) -> None:
+async def test_options_that_make_no_sense(node: Node, odd: dict[str, Any]) -> None:
     ids = await node.start(make_pod(main=COUNTING))
     await node.pods.exited(ids["main"])
     with pytest.raises(grpc.aio.AioRpcError) as caught:
