@@ -67,7 +67,9 @@ class Volumes:
             try:
                 places[volume.name] = await self._prepare(pod, volume, found, facts)
             except OSError as error:
-                raise ConfigError(_not_set_up(volume, f"{error.strerror}: {error.filename}"), _FAILED) from error
+                # An error of writing, as on a full disk, names no file.
+                where = f": {error.filename}" if error.filename else ""
+                raise ConfigError(_not_set_up(volume, f"{error.strerror}{where}"), _FAILED) from error
             except ConfigError as error:
                 raise ConfigError(_not_set_up(volume, error.message), error.reason) from error
         return places
