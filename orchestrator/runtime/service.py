@@ -135,8 +135,11 @@ class Supervision:
                 if fatal is not None:
                     state.error = str(fatal)
                     raise fatal from error
-                state.error = str(error) or type(error).__name__
-                log.exception("service failed", extra=fields(service=service.name))
+                known, state.error = state.error, _words(error)
+                # The place in the code is told once: what fails again and again is for a person to read.
+                same = state.error == known
+                told = fields(service=service.name, error=state.error) if same else fields(service=service.name)
+                log.error("service failed", exc_info=not same, extra=told)
             finally:
                 state.ready = False
             state.restarts += 1
@@ -243,6 +246,13 @@ def _stop_on_signals(notifier: Notifier) -> asyncio.Event:
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, asked, each)
     return stop
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong, without the groups that tasks wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
 
 
 def _asked_to_stop() -> bool:

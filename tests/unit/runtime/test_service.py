@@ -87,6 +87,28 @@ async def test_what_fails_is_started_again_while_others_go_on(failing: Callable[
     await cancelled(task)
 
 
+class Unable:
+    """Can't even start."""
+
+    name = "unable"
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_raise(RuntimeError("the store is damaged at offset 7")))
+
+
+async def test_the_place_of_a_failure_is_told_once_and_its_reason_every_time(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    supervision, task = supervise(Unable(), clock=clock)
+    await clock.run(5)
+    first, *later = [record for record in caplog.records if record.message == "service failed"]
+    assert first.exc_info
+    assert later and not any(record.exc_info for record in later)
+    assert "the store is damaged at offset 7" in str(vars(later[0]))
+    assert supervision.checks() == {"unable": "the store is damaged at offset 7"}
+    await cancelled(task)
+
+
 async def test_restarts_become_rare_and_a_good_run_is_rewarded() -> None:
     clock = FakeClock()
     bad = Scripted("bad", fails)
