@@ -125,7 +125,7 @@ class Volumes:
             files = volume_files(pod, volume, found, facts)
             await asyncio.to_thread(_projection, place, files, _group(pod), is_sensitive(volume))
             return place
-        others = [field.name for field, _ in volume.ListFields() if field.name not in ("name", "empty_dir")]
+        others = [field.json_name for field, _ in volume.ListFields() if field.name not in ("name", "empty_dir")]
         if others:
             raise ConfigError(f"{others[0]} volumes are not supported", _FAILED)
         await asyncio.to_thread(_empty_dir, place, volume.empty_dir, pod)

@@ -113,8 +113,8 @@ async def test_host_paths_are_what_they_are_said_to_be(volumes: Volumes, tmp_pat
 
 async def test_a_kind_of_volume_that_is_not_mounted_is_refused(volumes: Volumes) -> None:
     pod = make_pod(main=["true"])
-    pod.spec.volumes.add(name="share").nfs.server = "192.0.2.1"
-    with pytest.raises(ConfigError, match='volume "share" : nfs volumes are not supported'):
+    pod.spec.volumes.add(name="share").persistent_volume_claim.claim_name = "data"
+    with pytest.raises(ConfigError, match='volume "share" : persistentVolumeClaim volumes are not supported'):
         await prepare(volumes, pod)
 
 
