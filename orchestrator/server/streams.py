@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -31,6 +32,7 @@ log = logging.getLogger("streams")
 SERVICE = streams_pb2.DESCRIPTOR.services_by_name["PodStreams"].full_name
 DEFAULT_NODE_PORT = 7450
 START_SECONDS = 30.0
+IDLE_CONNECTIONS = 32
 
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", 20_000),
@@ -52,31 +54,52 @@ class NodeAddress:
     target: str
 
 
+@dataclass(slots=True)
+class _Connection:
+    address: NodeAddress
+    channel: grpc.aio.Channel
+    streams: int = 0
+
+
 class NodeConnections:
-    """One connection to each node that streams have gone to, shared by all of them."""
+    """One connection to each node that streams go to, shared by all of them. Of those without streams, few are kept."""
 
     def __init__(self, credentials: grpc.ChannelCredentials) -> None:
         self._credentials = credentials
-        self._channels: dict[str, tuple[NodeAddress, grpc.aio.Channel]] = {}
+        self._connections: dict[str, _Connection] = {}  # the latest used last
 
-    async def channel(self, address: NodeAddress) -> grpc.aio.Channel:
-        """A channel to the node; a new one when its address has changed."""
-        known = self._channels.get(address.node)
-        if known is not None and known[0] == address:
-            return known[1]
-        options = [*_OPTIONS, ("grpc.ssl_target_name_override", address.node)]
-        channel = grpc.aio.secure_channel(address.target, self._credentials, options=options)
-        self._channels[address.node] = (address, channel)
-        if known is not None:
-            await known[1].close(None)
-        return channel
+    @asynccontextmanager
+    async def channel(self, address: NodeAddress) -> AsyncIterator[grpc.aio.Channel]:
+        """A channel to the node, for one stream; a new one when its address has changed."""
+        known = self._connections.pop(address.node, None)
+        outdated = known if known is not None and known.address != address else None
+        if known is None or outdated is not None:
+            options = [*_OPTIONS, ("grpc.ssl_target_name_override", address.node)]
+            known = _Connection(address, grpc.aio.secure_channel(address.target, self._credentials, options=options))
+        self._connections[address.node] = known
+        known.streams += 1
+        try:
+            if outdated is not None:
+                await outdated.channel.close(None)
+            yield known.channel
+        finally:
+            known.streams -= 1
+            await self._close_idle()
+
+    async def _close_idle(self) -> None:
+        idle = [each for each in self._connections.values() if not each.streams]
+        surplus = idle[: max(0, len(idle) - IDLE_CONNECTIONS)]
+        for each in surplus:
+            del self._connections[each.address.node]
+        for each in surplus:
+            await each.channel.close(None)
 
     async def close(self) -> None:
         """End all streams."""
-        channels = [channel for _, channel in self._channels.values()]
-        self._channels.clear()
-        for channel in channels:
-            await channel.close(None)
+        connections = list(self._connections.values())
+        self._connections.clear()
+        for each in connections:
+            await each.channel.close(None)
 
 
 class PodStreams:
@@ -101,9 +124,9 @@ class PodStreams:
             caller = caller_of(context)
             request = decoded(raw, LogsRequest.FromString)
             address = await self._locate(caller, "log", request.namespace, request.pod, request.container)
-            channel = await self._connections.channel(address)
-            call = channel.unary_stream(f"/{SERVICE}/Logs", bytes, bytes)(raw)
-            await _relay(call, context, address)
+            async with self._connections.channel(address) as channel:
+                call = channel.unary_stream(f"/{SERVICE}/Logs", bytes, bytes)(raw)
+                await _relay(call, context, address)
 
     async def _exec(self, messages: AsyncIterator[bytes], context: Context) -> None:
         async with failures_reported(context, "Exec"):
@@ -116,9 +139,9 @@ class PodStreams:
             if not start.command:
                 raise errors.BadRequest("you must specify at least one command for the container")
             address = await self._locate(caller, "exec", start.namespace, start.pod, start.container)
-            channel = await self._connections.channel(address)
-            call = channel.stream_stream(f"/{SERVICE}/Exec", bytes, bytes)(_again(raw, messages))
-            await _relay(call, context, address)
+            async with self._connections.channel(address) as channel:
+                call = channel.stream_stream(f"/{SERVICE}/Exec", bytes, bytes)(_again(raw, messages))
+                await _relay(call, context, address)
 
     async def _locate(self, caller: Caller, verb: str, namespace: str, name: str, container: str) -> NodeAddress:
         """The node that runs a pod's container. Raises NotFound, BadRequest, ServiceUnavailable."""

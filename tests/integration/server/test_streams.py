@@ -14,6 +14,7 @@ from orchestrator.api.status import to_rpc
 from orchestrator.api.v1 import ExecReply, ExecRequest, LogsChunk, LogsRequest, Pod, streams_pb2_grpc
 from orchestrator.client import Channel, Client
 from orchestrator.pki import identity_of
+from orchestrator.server import streams
 from tests.integration.running import RunningServer
 from tests.integration.server.objects import NAMESPACE, node, pod
 
@@ -192,3 +193,20 @@ async def test_a_stranger_gets_no_streams(api: RunningServer) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await channel.unary_unary("/navarch.v1.PodStreams/Logs", bytes, bytes)(b"", timeout=10)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_connections_to_nodes_that_are_not_used_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "IDLE_CONNECTIONS", 2)
+    connections = streams.NodeConnections(grpc.ssl_channel_credentials())
+    addresses = [streams.NodeAddress(f"n{number}", f"127.0.0.1:{number + 1}") for number in range(5)]
+    async with connections.channel(addresses[0]) as used:
+        channels = {}
+        for address in addresses[1:]:
+            async with connections.channel(address) as channel:
+                channels[address] = channel
+        async with connections.channel(addresses[0]) as again:
+            assert again is used, "one with a stream stays"
+    async with connections.channel(addresses[4]) as latest, connections.channel(addresses[1]) as earliest:
+        assert latest is channels[addresses[4]]
+        assert earliest is not channels[addresses[1]]
+    await connections.close()
