@@ -32,6 +32,7 @@ from pathlib import Path
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds before a restart
 STEADY_SECONDS = 60.0  # a process that ran this long starts over with the first pause
 STOP_SECONDS = 20.0  # between SIGTERM and SIGKILL
+BEFORE_STOP_SECONDS = 40.0
 _PR_SET_PDEATHSIG = 1
 _ENDING = "ending"
 _ENDING = "ending"
@@ -79,10 +80,14 @@ def pid_file(run: Path, name: str) -> Path:
 class Supervisor:
     """Runs the programs of a table until it is told to stop."""
 
-    def __init__(self, programs: Sequence[Program], run: Path, logs: Path) -> None:
+    def __init__(
+        self, programs: Sequence[Program], run: Path, logs: Path, patience: float = BEFORE_STOP_SECONDS
+    ) -> None:
+        """`patience`: seconds that a command before a process's end may take."""
         self._slots = [Slot(program) for program in programs]
         self._run = run
         self._logs = logs
+        self._patience = patience
 
     def run(self) -> None:
         """Returns when a SIGTERM or SIGINT has come; the processes still run then."""
@@ -132,8 +137,7 @@ class Supervisor:
     def _stop(self, slot: Slot) -> None:
         if slot.process is not None:
             if slot.program.before_stop:
-                done = subprocess.run(slot.program.before_stop, check=False, preexec_fn=_become_child)
-                _say(f"before the end of {slot.program.name}: exit {done.returncode}")
+                self._run_before_stop(slot.program)
             slot.process.terminate()
             try:
                 slot.process.wait(STOP_SECONDS)
@@ -143,6 +147,16 @@ class Supervisor:
                 slot.process.wait()
             _say(f"stopped {slot.program.name}")
         pid_file(self._run, slot.program.name).unlink(missing_ok=True)
+
+    def _run_before_stop(self, program: Program) -> None:
+        try:
+            code = subprocess.run(
+                program.before_stop, check=False, preexec_fn=_become_child, timeout=self._patience
+            ).returncode
+        except subprocess.TimeoutExpired:
+            _say(f"before the end of {program.name}: not done in {self._patience:.0f} s, given up")
+        else:
+            _say(f"before the end of {program.name}: exit {code}")
 
 
 def _become_child() -> None:

@@ -23,7 +23,8 @@ from cli.orphans import end_orphans
 from cli.progress import Progress
 from orchestrator.paths import Paths
 
-STOP_SECONDS = 90.0
+# More than the supervisor needs when every daemon hangs.
+STOP_SECONDS = 150.0
 LOOK_AGAIN_SECONDS = 0.05
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.api.conventions import LEASE_NAMESPACE
 from cli import machine, supervisor
 from cli.daemons import HEALTH_PORTS, SERVER_PORT, Settings, make_credentials
 from cli.durations import DURATION
@@ -37,9 +38,8 @@ from orchestrator.paths import Paths
 PROCESSES = (("server", "scheduler", "controllers"), ("network", "proxy"), ("node",))
 LAST_LINES = 12
 # How long another command or an ending supervisor may hold the place.
-PLACE_SECONDS = 90.0
+PLACE_SECONDS = 150.0
 LOOK_AGAIN_SECONDS = 0.05
-LEASE_NAMESPACE = "kube-node-lease"
 # Containers write their logs into pipes that containerd reads: one that writes much stands still soon after it is gone.
 LONGEST_RUNTIME_PAUSE = 1.0
 # A running agent has renewed its lease within this time.

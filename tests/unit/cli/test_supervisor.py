@@ -133,6 +133,23 @@ def test_pauses_grow_to_a_bound() -> None:
     assert pause(5000, 1.5) == 1.5
 
 
+def test_a_command_that_hangs_does_not_keep_its_process_alive(tmp_path: Path) -> None:
+    # In a process of its own: a supervisor blocks the signals of the one it runs in.
+    script = f"""
+import signal, sys
+from pathlib import Path
+from cli.supervisor import Program, Supervisor
+here = Path({str(tmp_path)!r})
+one = Supervisor([Program("a", ["sleep", "600"], ["sleep", "600"])], here, here, patience=0.3)
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
+signal.raise_signal(signal.SIGTERM)
+one.run()
+one.stop()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
+    assert "given up" in done.stdout and "stopped a" in done.stdout
+
+
 def test_a_supervisor_that_ends_says_so(tmp_path: Path, running: list[Running]) -> None:
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)
