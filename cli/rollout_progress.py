@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.api.conventions import REVISION
 from orchestrator.api.v1 import Deployment
-
-REVISION = "deployment.kubernetes.io/revision"
 
 
 class RolloutFailed(Exception):

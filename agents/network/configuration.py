@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 
 from agents.nftables import remove_table
+from orchestrator.api.conventions import POD_NETWORK
 
 TABLE = "navarch_network"
-CLUSTER_NETWORK = "10.244.0.0/16"
 CNI_VERSION = "0.4.0"
 CONFIGURATION_FILE = "10-navarch.conflist"
 
@@ -44,7 +44,7 @@ def masquerade_table(pod_cidr: str) -> str:
 table ip {TABLE} {{
   chain postrouting {{
     type nat hook postrouting priority 100;
-    ip saddr {network} ip daddr != {CLUSTER_NETWORK} masquerade
+    ip saddr {network} ip daddr != {POD_NETWORK} masquerade
   }}
 }}
 """

@@ -17,6 +17,7 @@ from agents.cri.v1 import runtime_pb2 as cri
 from agents.mounting import bind, mounts_below, open_beneath, unmount
 from agents.node.environment import expand
 from agents.node.errors import ConfigError
+from agents.node.path_part import path_part
 from agents.node.projection import is_projection
 from agents.node.sandbox_config import hostname
 from orchestrator.api.v1 import Container, Pod, VolumeMount
@@ -76,7 +77,7 @@ def container_mounts(
 
 def termination_message_file(directory: Path, container_name: str, attempt: int) -> Path:
     """The node's side of the container's terminationMessagePath."""
-    return directory / "containers" / container_name / f"{attempt}.message"
+    return directory / "containers" / path_part(container_name) / f"{attempt}.message"
 
 
 def hosts_file(pod: Pod, pod_ips: Sequence[str], node_hosts: str, cluster_domain: str) -> str:
@@ -125,7 +126,7 @@ def _source(
     path = expand(wanted.sub_path_expr, environment) if wanted.sub_path_expr else wanted.sub_path
     if not path:
         return volume
-    pinned = directory / "subpaths" / container.name / str(index)
+    pinned = directory / "subpaths" / path_part(container.name) / str(index)
     try:
         pin_sub_path(volume, path, pinned)
     except OSError as error:

@@ -33,6 +33,7 @@ from agents.node.node_status import (
     node_status,
 )
 from orchestrator.api import errors
+from orchestrator.api.conventions import LEASE_NAMESPACE
 from orchestrator.api.kinds import clone
 from orchestrator.api.timestamps import to_timestamp
 from orchestrator.api.v1 import Lease, LeaseSpec, Node, NodeStatus, ObjectMeta, OwnerReference
@@ -44,7 +45,6 @@ from orchestrator.paths import Paths
 
 log = logging.getLogger("node.registration")
 
-LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 RENEW_SECONDS = 10.0
 LOOK_SECONDS = 10.0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agents.cri.v1 import runtime_pb2 as cri
 from agents.node.dns import Dns, dns_config
+from agents.node.path_part import path_part
 from agents.node.security import sandbox_security
 from orchestrator.api.v1 import Pod
 
@@ -22,7 +23,7 @@ _HOSTNAME_LIMIT = 63
 
 def pod_log_directory(pod_logs: Path, pod: Pod) -> Path:
     """Where the logs of a pod's containers are. The uid keeps a later pod of the same name apart."""
-    return pod_logs / f"{pod.metadata.namespace}_{pod.metadata.name}_{pod.metadata.uid}"
+    return pod_logs / path_part(f"{pod.metadata.namespace}_{pod.metadata.name}_{pod.metadata.uid}")
 
 
 def pod_labels(pod: Pod) -> dict[str, str]:

@@ -22,6 +22,7 @@ from agents.mounting import MS_NODEV, MS_NOEXEC, MS_NOSUID, is_mount_point, moun
 from agents.node.atomic_directory import write_directory
 from agents.node.downward import Facts
 from agents.node.errors import ConfigError
+from agents.node.path_part import path_part
 from agents.node.projection import ProjectedFile, References, is_projection, is_sensitive, references, volume_files
 from agents.node.sources import Sources
 from orchestrator.api.quantity import whole
@@ -115,7 +116,7 @@ class Volumes:
         )
 
     def _place(self, pod: Pod, volume: Volume) -> Path:
-        return self.directory(pod.metadata.uid) / "volumes" / volume.name
+        return self.directory(pod.metadata.uid) / "volumes" / path_part(volume.name)
 
     async def _prepare(self, pod: Pod, volume: Volume, found: References, facts: Facts) -> Path:
         if volume.HasField("host_path"):

@@ -18,6 +18,7 @@ from agents.nftables import Nftables, NftablesError
 from agents.proxy.conntrack import StaleFlow, forget, stale_flows
 from agents.proxy.routes import Routes, host_port_routes, service_routes
 from agents.proxy.ruleset import Change, Ledger, change_table, replace_table
+from orchestrator.api.conventions import SERVICE_NAME
 from orchestrator.api.v1 import EndpointSlice, Pod, Service
 from orchestrator.client import Client, Informer
 from orchestrator.clock import Clock
@@ -25,7 +26,6 @@ from orchestrator.logs import fields
 
 log = logging.getLogger(__name__)
 
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 RETRY_SECONDS = 1.0
 
 _synced = Histogram("navarch_proxy_sync_seconds", "Seconds from noticing a change to its rules in the kernel")
@@ -148,7 +148,7 @@ class Proxy:
 
 
 def _service_of(piece: EndpointSlice) -> Sequence[str]:
-    name = piece.metadata.labels.get(SERVICE_NAME_LABEL)
+    name = piece.metadata.labels.get(SERVICE_NAME)
     return [f"{piece.metadata.namespace}/{name}"] if name else []
 
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from agents.nftables import remove_table
 from agents.proxy.routes import Frontend, Route, Routes
+from orchestrator.api.conventions import SERVICE_NETWORK
 
 TABLE = "navarch"
-SERVICE_NETWORK = "10.96.0.0/16"
 # The bit that says "masquerade me", as other tools of this field know it.
 MASQUERADE_MARK = "0x4000"
 

@@ -23,11 +23,10 @@ from cli.manifests import Manifest, Unknown, decode, read_documents
 from cli.output import DRY_RUN, as_document, read_format, reference, show_document
 from cli.target import Target, target_options
 from orchestrator.api import errors
+from orchestrator.api.conventions import LAST_APPLIED
 from orchestrator.api.kinds import Kind, KubeObject, kind_of
 from orchestrator.api.manifest import Document
 from orchestrator.client import Client, PatchType
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 _UNKNOWN_FIELDS: dict[str, Unknown] = {
     "strict": "strict",

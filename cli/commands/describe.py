@@ -15,13 +15,13 @@ from cli.flags import Command
 from cli.references import Reference, read_references
 from cli.target import Target, target_options
 from orchestrator.api import errors
+from orchestrator.api.conventions import SERVICE_NAME
 from orchestrator.api.kinds import KubeObject
 from orchestrator.api.selectors import from_label_selector
 from orchestrator.api.v1 import Deployment, EndpointSlice, Event, Node, Pod, ReplicaSet, Service
 from orchestrator.client import Client
 
 # A slice's label with the name of its Service.
-SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 @click.command(cls=Command)
@@ -93,7 +93,7 @@ async def _related(client: Client, obj: KubeObject) -> Sequence[KubeObject]:
                 each for each in sets.items if any(o.uid == obj.metadata.uid for o in each.metadata.owner_references)
             ]
         case Service():
-            slices = await client.list(EndpointSlice, namespace=namespace, label_selector=f"{SERVICE_LABEL}={name}")
+            slices = await client.list(EndpointSlice, namespace=namespace, label_selector=f"{SERVICE_NAME}={name}")
             return slices.items
         case _:
             return ()

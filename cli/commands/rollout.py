@@ -17,17 +17,17 @@ from cli.failure import Failure
 from cli.flags import Group
 from cli.output import align, reference
 from cli.references import read_references
-from cli.rollout_progress import REVISION, RolloutFailed, progress_of
+from cli.rollout_progress import RolloutFailed, progress_of
 from cli.target import Target, target_options
 from orchestrator.api import errors
 from orchestrator.api.codec import part_to_json
+from orchestrator.api.conventions import REVISION, TEMPLATE_HASH
 from orchestrator.api.kinds import kind_of
 from orchestrator.api.v1 import Deployment, PodTemplateSpec, ReplicaSet
 from orchestrator.client import ChangeType, Client, PatchType
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-TEMPLATE_HASH = "pod-template-hash"
 
 
 @click.group(cls=Group)

@@ -12,11 +12,10 @@ from cli.descriptions.pod import describe_pod
 from cli.descriptions.workload import describe_deployment, describe_replica_set, describe_service
 from orchestrator.api.ages import age
 from orchestrator.api.codec import to_json
+from orchestrator.api.conventions import LAST_APPLIED
 from orchestrator.api.kinds import KubeObject
 from orchestrator.api.timestamps import to_datetime
 from orchestrator.api.v1 import ConfigMap, Deployment, EndpointSlice, Event, Node, Pod, ReplicaSet, Secret, Service
-
-_HIDDEN_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def describe_object(
@@ -31,7 +30,7 @@ def describe_object(
     page.pairs("Labels", metadata.labels)
     page.pairs(
         "Annotations",
-        {key: value for key, value in metadata.annotations.items() if key != _HIDDEN_ANNOTATION},
+        {key: value for key, value in metadata.annotations.items() if key != LAST_APPLIED},
         ": ",
     )
     page.value("CreationTimestamp", to_datetime(metadata.creation_timestamp).strftime("%a, %d %b %Y %H:%M:%S +0000"))

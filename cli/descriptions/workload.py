@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cli.descriptions.page import Page, int_or_string
 from cli.descriptions.pod import describe_template
-from cli.rollout_progress import REVISION
+from orchestrator.api.conventions import REVISION
 from orchestrator.api.selectors import from_label_selector
 from orchestrator.api.v1 import Deployment, EndpointSlice, ReplicaSet, Service, ServicePort
 

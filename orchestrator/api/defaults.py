@@ -22,6 +22,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 
+from orchestrator.api.conventions import NAMESPACE_FINALIZER, NOT_READY, UNREACHABLE
 from orchestrator.api.kinds import KubeObject
 from orchestrator.api.qos import qos_class
 from orchestrator.api.quantity import QuantityError, canonical
@@ -46,9 +47,8 @@ from orchestrator.api.v1 import (
 M = TypeVar("M", bound=Message)
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-NAMESPACE_FINALIZER = "kubernetes"
 # How long pods stay on a node that is not ready or not heard from, unless they say otherwise.
-_EVICTION_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_EVICTION_TAINTS = (NOT_READY, UNREACHABLE)
 _EVICTION_SECONDS = 300
 _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity", "allocatable", "allocated_resources", "overhead"})
 _QUANTITY_FIELDS = frozenset({"size_limit", "divisor"})

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from orchestrator.api.conventions import LAST_APPLIED, REVISION, TEMPLATE_HASH
+from orchestrator.api.generated_names import ALPHABET
 from orchestrator.api.kinds import KubeObject, clone, key_of
 from orchestrator.api.selectors import from_label_selector
 from orchestrator.api.timestamps import to_datetime
@@ -20,7 +22,6 @@ from orchestrator.client import Informer
 from orchestrator.controllers import rollout
 from orchestrator.controllers.deployment_status import is_complete, status_of
 from orchestrator.controllers.informers import Informers
-from orchestrator.controllers.names import ALPHABET
 from orchestrator.controllers.ownership import (
     claim,
     controller_key,
@@ -35,8 +36,6 @@ from orchestrator.controllers.rollout import DESIRED, MAXIMUM, Bounds, Sizes, bo
 from orchestrator.runtime import Deletion, EventRecord, Plan
 from orchestrator.runtime.reconciler import AnyInformer
 
-TEMPLATE_HASH = "pod-template-hash"
-REVISION = "deployment.kubernetes.io/revision"
 HISTORY = "deployment.kubernetes.io/revision-history"
 # Annotations that are about one object, so they are not handed down to its ReplicaSets.
 _OWN = frozenset(
@@ -45,7 +44,7 @@ _OWN = frozenset(
         HISTORY,
         DESIRED,
         MAXIMUM,
-        "kubectl.kubernetes.io/last-applied-configuration",
+        LAST_APPLIED,
         "deprecated.deployment.rollback.to",
     )
 )

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.api.conventions import SERVICE_NAME
+from orchestrator.api.generated_names import with_suffix
 from orchestrator.api.kinds import KubeObject, clone, key_of
 from orchestrator.api.selectors import from_labels
 from orchestrator.api.v1 import (
@@ -28,14 +30,12 @@ from orchestrator.api.v1 import (
     Service,
 )
 from orchestrator.controllers.informers import Informers
-from orchestrator.controllers.names import with_suffix
 from orchestrator.controllers.ownership import owner_reference
 from orchestrator.controllers.pods import FINISHED, is_ready
 from orchestrator.runtime import Deletion, Plan
 from orchestrator.runtime.reconciler import AnyInformer
 
 SLICE_LIMIT = 100
-SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 HEADLESS = "service.kubernetes.io/headless"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.api import errors
+from orchestrator.api.conventions import NAMESPACE_FINALIZER
 from orchestrator.api.kinds import Kind, KubeObject, all_kinds, clone
 from orchestrator.api.timestamps import to_timestamp
 from orchestrator.api.v1 import Namespace, Pod
@@ -25,7 +26,6 @@ from orchestrator.runtime import ApplyError, Deletion, Plan, Unanswered, WorkQue
 
 log = logging.getLogger("namespace-controller")
 
-FINALIZER = "kubernetes"
 # How long to wait for what others have to finish, when no pod's end wakes us earlier.
 LOOK_AGAIN_SECONDS = 1.0
 _CONTENT = "NamespaceContentRemaining"
@@ -148,7 +148,7 @@ class NamespaceController:
             namespace = await self._client.get(Namespace, name)
         except errors.NotFound:
             return None
-        if not _leaves(namespace) or FINALIZER not in namespace.spec.finalizers:
+        if not _leaves(namespace) or NAMESPACE_FINALIZER not in namespace.spec.finalizers:
             return None
         contents = {
             kind: (await self._client.list(kind.message, namespace=name)).items
@@ -158,7 +158,7 @@ class NamespaceController:
         plan = decide(Observed(namespace, contents), self._clock.now())
         if plan == Plan():
             released = clone(namespace)
-            kept = [each for each in namespace.spec.finalizers if each != FINALIZER]
+            kept = [each for each in namespace.spec.finalizers if each != NAMESPACE_FINALIZER]
             del released.spec.finalizers[:]
             released.spec.finalizers.extend(kept)
             await self._client.update(released, subresource="finalize")

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from orchestrator.api.conventions import LEASE_NAMESPACE, NOT_READY, UNREACHABLE, UNSCHEDULABLE
 from orchestrator.api.kinds import KubeObject, clone
 from orchestrator.api.timestamps import to_datetime, to_timestamp
 from orchestrator.api.v1 import Lease, Node, NodeCondition, Pod, Taint, Toleration
@@ -26,10 +27,6 @@ from orchestrator.runtime import Deletion, EventRecord, Plan
 from orchestrator.runtime.reconciler import AnyInformer
 
 GRACE_SECONDS = 40.0
-LEASE_NAMESPACE = "kube-node-lease"
-NOT_READY = "node.kubernetes.io/not-ready"
-UNREACHABLE = "node.kubernetes.io/unreachable"
-UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 _CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 _NO_SCHEDULE = {
     "NetworkUnavailable": "node.kubernetes.io/network-unavailable",

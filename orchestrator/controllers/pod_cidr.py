@@ -5,19 +5,17 @@ All nodes are one subject, looked at by one worker, so that no two get the same 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.api.conventions import NODE_PREFIX, POD_NETWORK
 from orchestrator.api.kinds import KubeObject, clone
 from orchestrator.api.v1 import Node
 from orchestrator.controllers.informers import Informers
 from orchestrator.runtime import EventRecord, Plan
 from orchestrator.runtime.reconciler import AnyInformer
 
-POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
-NODE_PREFIX = 24
 ALL = "all"
 
 

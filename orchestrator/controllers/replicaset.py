@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
+from orchestrator.api.generated_names import with_suffix
 from orchestrator.api.kinds import KubeObject, clone, key_of
 from orchestrator.api.selectors import from_label_selector
 from orchestrator.api.timestamps import to_datetime
 from orchestrator.api.v1 import ObjectMeta, Pod, ReplicaSet, ReplicaSetStatus
 from orchestrator.client import Informer
 from orchestrator.controllers.informers import Informers
-from orchestrator.controllers.names import with_suffix
 from orchestrator.controllers.ownership import (
     claim,
     controller_key,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from orchestrator.api import errors
+from orchestrator.api.conventions import SERVICE_NETWORK
 from orchestrator.api.kinds import kind_of
 from orchestrator.api.v1 import Service, ServicePort
 from orchestrator.logs import fields
@@ -25,7 +26,6 @@ from orchestrator.store import Compare, Delete, Put
 
 log = logging.getLogger("allocation")
 
-SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
 STATIC_ADDRESSES = 16  # at the beginning of the network, for those who choose their own
 NODE_PORTS = range(30000, 32768)
 STATIC_PORTS = 86

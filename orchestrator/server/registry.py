@@ -18,6 +18,7 @@ from functools import partial
 
 from orchestrator.api import errors
 from orchestrator.api.codec import from_json, to_json
+from orchestrator.api.generated_names import suffix
 from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, kind_of_wrapped, unwrap
 from orchestrator.api.patch import json_patch, merge_patch, strategic_merge_patch
 from orchestrator.api.unsupported import warnings_for
@@ -91,7 +92,7 @@ class Registry:
         names_left = MAX_GENERATED_NAMES
         while True:
             if base:
-                meta.name = rules.generated_name(base, self._suffix())
+                meta.name = rules.generated_name(base, suffix(self._rng))
             uid, now = self._uid(), self._clock.now()
             await self._workshop.do(size, partial(rules.prepare_create, kind, obj, uid=uid, now=now))
             try:
@@ -299,9 +300,6 @@ class Registry:
 
     def _uid(self) -> str:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-
-    def _suffix(self) -> str:
-        return "".join(self._rng.choices(rules.NAME_ALPHABET, k=rules.SUFFIX_LENGTH))
 
 
 def patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -> tuple[KubeObject, Sequence[str]]:

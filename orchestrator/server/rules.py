@@ -18,15 +18,13 @@ from google.protobuf.message import Message
 from orchestrator.api import errors
 from orchestrator.api.allocated import keep_allocated
 from orchestrator.api.defaults import set_defaults
+from orchestrator.api.generated_names import NAME_LIMIT, SUFFIX_LENGTH
 from orchestrator.api.kinds import Kind, KubeObject, as_message
 from orchestrator.api.v1 import Binding, Namespace, ObjectMeta, Pod, options_pb2
 from orchestrator.api.validation import validate, validate_status, validate_update
 from orchestrator.server.deletion import is_released
 from orchestrator.server.outcome import REMOVED, Outcome, Written
 
-NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, nor what looks like one: no accidental words
-SUFFIX_LENGTH = 5
-MAX_GENERATED_BASE = 63 - SUFFIX_LENGTH
 POD_SCHEDULED = "PodScheduled"
 
 
@@ -134,7 +132,7 @@ def check_same(kind: Kind, old: KubeObject, new: KubeObject) -> None:
 
 def generated_name(base: str, suffix: str) -> str:
     """The name a generateName of `base` gets with a random suffix: long bases are cut, the suffix is always whole."""
-    return base[:MAX_GENERATED_BASE] + suffix
+    return base[: NAME_LIMIT - SUFFIX_LENGTH] + suffix
 
 
 def invalid(kind: Kind, obj: KubeObject, faults: list[errors.FieldError]) -> errors.Invalid:

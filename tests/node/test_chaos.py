@@ -155,7 +155,7 @@ def test_daemons_killed_at_any_moment_lose_nothing_and_touch_no_container(cluste
     churn = cluster.world.start("tests.node.churn", str(cluster.paths.kubeconfig("admin")), str(seed))
     try:
         with cluster.requests():
-            end = time.monotonic() + 15
+            end = time.monotonic() + 10
             while time.monotonic() < end:
                 time.sleep(3 * rng.random() ** 2)  # the interval is what is tried here
                 cluster.kill(*(DAEMONS if rng.random() < 0.2 else rng.sample(DAEMONS, rng.choice((1, 1, 2, 3)))))

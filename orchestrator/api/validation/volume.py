@@ -22,6 +22,7 @@ _HOST_PATH_TYPES = frozenset(
     {"", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"}
 )
 _MEDIUMS = ("", "Memory", "HugePages")
+_PAGES = "HugePages-"
 _LARGEST_MODE = 0o777
 _SHORTEST_TOKEN_LIFE = 600
 
@@ -92,7 +93,10 @@ def _host_path(source: HostPathVolumeSource, path: str) -> Faults:
 def _empty_dir(source: EmptyDirVolumeSource, path: str) -> Faults:
     if source.HasField("size_limit"):
         yield from quantity(f"{path}.sizeLimit", source.size_limit)
-    if source.medium not in _MEDIUMS and not source.medium.startswith("HugePages-"):
+    if source.medium.startswith(_PAGES):
+        # The size becomes an option of the mount.
+        yield from quantity(f"{path}.medium", source.medium.removeprefix(_PAGES))
+    elif source.medium not in _MEDIUMS:
         yield not_supported(f"{path}.medium", source.medium, _MEDIUMS)
 
 

@@ -6,11 +6,10 @@ from collections import Counter
 
 import numpy as np
 
+from orchestrator.api.conventions import UNSCHEDULABLE
 from orchestrator.scheduler.plugins.interface import Plugin
 from orchestrator.scheduler.shape import PodShape
 from orchestrator.scheduler.snapshot import ALL, Mask, Nodes, Rows, Usage
-
-TAINT = "node.kubernetes.io/unschedulable"
 
 
 class Unschedulable(Plugin):
@@ -18,7 +17,7 @@ class Unschedulable(Plugin):
 
     def mask(self, shape: PodShape, nodes: Nodes, usage: Usage, rows: Rows = ALL) -> Mask:
         cordoned = nodes.unschedulable[rows]
-        if any(each.tolerates(TAINT, "", "NoSchedule") for each in shape.tolerations):
+        if any(each.tolerates(UNSCHEDULABLE, "", "NoSchedule") for each in shape.tolerations):
             return np.ones_like(cordoned)
         return ~cordoned
 

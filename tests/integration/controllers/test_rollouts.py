@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from orchestrator.api.conventions import REVISION
 from orchestrator.api.v1 import Deployment, Event, Pod, ReplicaSet
 from orchestrator.client import PatchType
-from orchestrator.controllers.deployment import REVISION
 from tests.integration.controllers.cluster import Cluster
 from tests.integration.server.objects import deployment
 

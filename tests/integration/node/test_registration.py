@@ -12,7 +12,8 @@ from typing import TypeVar, cast
 from agents.cri.client import CriClient
 from agents.cri.errors import CriUnavailableError
 from agents.cri.v1 import runtime_pb2 as cri
-from agents.node.registration import LEASE_NAMESPACE, Registration
+from agents.node.registration import Registration
+from orchestrator.api.conventions import LEASE_NAMESPACE
 from orchestrator.api.kinds import KubeObject, clone
 from orchestrator.api.v1 import Lease, Node
 from orchestrator.client import Client

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.rollout_progress import REVISION, RolloutFailed, progress_of
+from cli.rollout_progress import RolloutFailed, progress_of
+from orchestrator.api.conventions import REVISION
 from orchestrator.api.v1 import Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, ObjectMeta
 
 

@@ -7,19 +7,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.api.conventions import REVISION, TEMPLATE_HASH
 from orchestrator.api.kinds import clone
 from orchestrator.api.timestamps import to_timestamp
 from orchestrator.api.v1 import Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet
-from orchestrator.controllers.deployment import (
-    HISTORY,
-    REVISION,
-    TEMPLATE_HASH,
-    Observed,
-    decide,
-    same_template,
-    split,
-    template_hash,
-)
+from orchestrator.controllers.deployment import HISTORY, Observed, decide, same_template, split, template_hash
 from orchestrator.controllers.rollout import DESIRED, MAXIMUM
 from orchestrator.runtime import Plan
 from tests.unit.controllers.objects import LABELS, NOW, ago, deployment, pod, replica_set, template

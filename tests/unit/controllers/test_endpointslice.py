@@ -11,9 +11,10 @@ from google.protobuf.struct_pb2 import Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.api.conventions import SERVICE_NAME
 from orchestrator.api.kinds import clone
 from orchestrator.api.v1 import ContainerPort, Endpoint, EndpointSlice, Pod, Service, ServicePort, ServiceSpec
-from orchestrator.controllers.endpointslice import HEADLESS, MANAGED_BY, MANAGER, SERVICE_NAME, Observed, decide
+from orchestrator.controllers.endpointslice import HEADLESS, MANAGED_BY, MANAGER, Observed, decide
 from orchestrator.runtime import Plan
 from tests.unit.controllers.objects import LABELS, NOW, metadata, pod
 

@@ -8,22 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from orchestrator.api.conventions import NOT_READY, UNREACHABLE, UNSCHEDULABLE
 from orchestrator.api.kinds import clone
 from orchestrator.api.timestamps import to_timestamp
 from orchestrator.api.v1 import Lease, Node, NodeCondition, ObjectMeta, Pod, Taint, Toleration
 from orchestrator.client import Client, Informer
 from orchestrator.clock import FakeClock
 from orchestrator.controllers.informers import Informers
-from orchestrator.controllers.node_lifecycle import (
-    GRACE_SECONDS,
-    NOT_READY,
-    UNREACHABLE,
-    UNSCHEDULABLE,
-    NodeLifecycleController,
-    Observed,
-    decide,
-    tolerates,
-)
+from orchestrator.controllers.node_lifecycle import GRACE_SECONDS, NodeLifecycleController, Observed, decide, tolerates
 from orchestrator.controllers.silence import Silence
 from orchestrator.runtime import Plan
 from tests.unit.controllers.objects import NOW, ago, metadata, pod

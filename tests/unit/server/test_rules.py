@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api import errors
+from orchestrator.api.generated_names import ALPHABET
 from orchestrator.api.kinds import KubeObject, clone, kind_of
 from orchestrator.api.v1 import (
     Binding,
@@ -221,7 +222,7 @@ def test_scaling_changes_the_replicas_alone() -> None:
     assert written(apply_scale(kind_of(old), clone(old), same)) == old
 
 
-@given(st.text(alphabet="abc-", max_size=300), st.text(alphabet=rules.NAME_ALPHABET, min_size=5, max_size=5))
+@given(st.text(alphabet="abc-", max_size=300), st.text(alphabet=ALPHABET, min_size=5, max_size=5))
 def test_generated_names_fit(base: str, suffix: str) -> None:
     name = rules.generated_name(base, suffix)
     assert len(name) <= 63
