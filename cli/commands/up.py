@@ -18,7 +18,6 @@ from pathlib import Path
 
 import click
 
-from orchestrator.api.conventions import LEASE_NAMESPACE
 from cli import machine, supervisor
 from cli.daemons import HEALTH_PORTS, SERVER_PORT, Settings, make_credentials
 from cli.durations import DURATION
@@ -27,6 +26,7 @@ from cli.orphans import end_orphans
 from cli.progress import Progress
 from orchestrator import kubeconfig
 from orchestrator.api import errors
+from orchestrator.api.conventions import LEASE_NAMESPACE
 from orchestrator.api.kinds import K, kind_of
 from orchestrator.api.timestamps import to_datetime
 from orchestrator.api.v1 import Lease, Node
