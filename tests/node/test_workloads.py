@@ -10,9 +10,8 @@ import json
 import secrets
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,27 @@ import pytest
 from agents.cri.images import Directory, ImageSource, build_image, busybox_files
 from cli import machine
 from demo.image import web_image
-from demo.steps import DemoError, eventually
+from demo.steps import DemoError
 from demo.world import NODE_ADDRESS, World
 from tests.requires import require
 
 BUSYBOX = "registry.test/busybox:1"
 PATIENCE = 60.0
+# Each look is a process of its own: looking all the time would take the processor from those that are waited for.
+PAUSE = 0.4
 
 pytestmark = pytest.mark.timeout(180)
 
 Manifest = dict[str, Any]
+
+
+def eventually(look: Callable[[], bool]) -> None:
+    """Waits until there is something to see. Raises TimeoutError when there is not within the time."""
+    deadline = time.monotonic() + PATIENCE
+    while not look():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(PAUSE)
 
 
 class Cluster:
@@ -61,13 +71,13 @@ class Cluster:
     def until(self, statuses: Mapping[str, str]) -> None:
         """Waits until pods have these."""
 
-        def look() -> bool | None:
+        def look() -> bool:
             seen = self.statuses()
-            return True if all(seen.get(name) == status for name, status in statuses.items()) else None
+            return all(seen.get(name) == status for name, status in statuses.items())
 
         try:
-            eventually("statuses", look, PATIENCE)
-        except DemoError:
+            eventually(look)
+        except TimeoutError:
             assert self.statuses() == dict(self.statuses()) | dict(statuses)
             raise
 
@@ -178,7 +188,7 @@ def test_the_status_column_while_pods_come_and_go(cluster: Cluster) -> None:
         watch = subprocess.Popen(command, stdout=out, env=cluster.world.environment)
     try:
         cluster.apply(pod("first", container={"imagePullPolicy": "Never", "image": "registry.test/none:1"}))
-        eventually("the watch", lambda: True if "first" in shown.read_text() else None, PATIENCE)
+        eventually(lambda: "first" in shown.read_text())
         steps = [{"name": name, "image": BUSYBOX, "command": ["sleep", "1"]} for name in ("one", "two")]
         data = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
         limited: Manifest = {"container": data, "volumes": [{"name": "data", "emptyDir": {"sizeLimit": "1Mi"}}]}
@@ -314,6 +324,8 @@ def test_what_a_container_gets(cluster: Cluster) -> None:
     assert "ABSENT" not in variables
     files = "/all/dir/renamed /all/password /settings/color /one/color /all/labels"
     assert run(f"for file in {files}; do cat $file; echo; done") == ["blue", "geheim", "blue", "blue", 'app="web"']
+    # A change comes to the files of a running container after a while, and not to a subPath.
+    cluster.apply(config_map("settings", color="red"))
     assert run("id -u; id -g; id -G; touch /x 2>/dev/null; echo $?; grep CapEff /proc/self/status") == [
         "1000",
         "2000",
@@ -325,9 +337,7 @@ def test_what_a_container_gets(cluster: Cluster) -> None:
     assert run("df -k /memory | tail -n 1")[0].split()[1] == "8192"
     assert run("cat /etc/resolv.conf") == ["search example.com", "nameserver 9.9.9.9"]
     assert ["1.2.3.4", "elsewhere"] in [line.split() for line in run("cat /etc/hosts")]
-    # A change comes to the files of a running container, and not to a subPath.
-    cluster.apply(config_map("settings", color="red"))
-    eventually("the change", lambda: True if run("cat /settings/color") == ["red"] else None, PATIENCE)
+    eventually(lambda: run("cat /settings/color") == ["red"])
     assert run("cat /one/color") == ["blue"]
 
 
@@ -362,11 +372,11 @@ def test_services_from_the_host_and_from_pods(cluster: Cluster) -> None:
     def all_answer(address: str, port: int) -> None:
         seen: set[str] = set()
 
-        def look() -> bool | None:
+        def look() -> bool:
             seen.update(cluster.ask(address, port, 20))
-            return True if seen >= answers else None
+            return seen >= answers
 
-        eventually(f"answers of {address}:{port}", look, PATIENCE)
+        eventually(look)
         assert seen == answers
 
     for address, port in ((cluster.address("named"), 80), (NODE_ADDRESS, 30080), ("127.0.0.1", 30080)):
@@ -378,7 +388,7 @@ def test_services_from_the_host_and_from_pods(cluster: Cluster) -> None:
     assert cluster.ask(cluster.address("early"), 80) == ["v1 shy"]
     assert "FAILED ConnectionRefusedError" in cluster.ask(cluster.address("patient"), 80)[0]
     by_hand = f"v1 {pods[0]['metadata']['name']}"
-    eventually("by hand", lambda: True if cluster.ask(cluster.address("by-hand"), 80) == [by_hand] else None, PATIENCE)
+    eventually(lambda: cluster.ask(cluster.address("by-hand"), 80) == [by_hand])
     assert cluster.address("headless") == "None"
     # A pod reaches itself through its Service.
     own = cluster.ask_from(pods[0]["metadata"]["name"], cluster.address("named"), 80, 40)
@@ -402,11 +412,11 @@ def test_an_update_that_fails_takes_nothing_away(cluster: Cluster) -> None:
     cluster.navctl("rollout", "undo", "deployment/web")
     cluster.navctl("rollout", "status", "deployment/web", f"--timeout={PATIENCE:g}s")
 
-    def look() -> bool | None:
+    def look() -> bool:
         names = {each["metadata"]["name"] for each in cluster.world.get("pods")["items"]}
-        return True if names == before else None
+        return names == before
 
-    eventually("only the pods from before", look, PATIENCE)
+    eventually(look)
     history = cluster.navctl("rollout", "history", "deployment/web").split("\n")
     assert [line.split()[0] for line in history[2:] if line] == ["2", "3"]
 
@@ -417,21 +427,17 @@ def test_a_namespace_goes_with_everything_in_it(cluster: Cluster) -> None:
     slow = pod("slow", terminationGracePeriodSeconds=3)
     cluster.apply(deployment("web", 2), service("web", "web"), config_map("settings"), slow, namespace="team")
     cluster.navctl("rollout", "status", "-n", "team", "deployment/web", f"--timeout={PATIENCE:g}s")
-    eventually(
-        "slow",
-        lambda: True if cluster.world.get("pod", "slow", "-n", "team")["status"]["phase"] == "Running" else None,
-        PATIENCE,
-    )
+    eventually(lambda: cluster.world.get("pod", "slow", "-n", "team")["status"]["phase"] == "Running")
     cluster.navctl("delete", "namespace", "team", "--wait=false")
     assert cluster.navctl("get", "namespace", "team", "--no-headers").split()[1] == "Terminating"
     said = cluster.refused("apply", "-n", "team", "-f", str(cluster.world.paths.root / "manifest.json"))
     assert "forbidden: unable to create new content in namespace team because it is being terminated" in said
 
-    def gone() -> bool | None:
+    def gone() -> bool:
         names = cluster.navctl("get", "namespaces", "-o", "name").split()
-        return True if "namespace/team" not in names else None
+        return "namespace/team" not in names
 
-    eventually("the namespace is gone", gone, PATIENCE)
+    eventually(gone)
     left = cluster.world.get("pods,deployments,services", "-A")["items"]
     assert [one["metadata"]["name"] for one in left if one["metadata"]["namespace"] == "team"] == []
 
@@ -444,17 +450,15 @@ def test_a_cluster_that_was_down_goes_on_where_it_was(cluster: Cluster) -> None:
     root = f"--root={cluster.world.paths.root}"
     cluster.navctl("down", root)
     assert "nothing listens there: start the cluster" in cluster.refused("get", "pods")
-    began = time.monotonic()
     cluster.navctl("up", root)
 
-    def look() -> bool | None:
+    def look() -> bool:
         pods = cluster.world.get("pods", "-l", "app=web")["items"]
         again = [each["status"]["containerStatuses"][0] for each in pods]
-        return True if all(each["ready"] and each["restartCount"] == 1 for each in again) else None
+        return all(each["ready"] and each["restartCount"] == 1 for each in again)
 
-    eventually("both pods again", look, PATIENCE)
+    eventually(look)
     assert {each["metadata"]["uid"] for each in cluster.world.get("pods")["items"]} == before
     assert cluster.statuses()["done"] == "Completed"
     address = cluster.address("web")
-    eventually("answers", lambda: True if "FAILED" not in str(cluster.ask(address, 80, 5)) else None, PATIENCE)
-    print(f"up again after {time.monotonic() - began:.1f} s", file=sys.stderr)
+    eventually(lambda: "FAILED" not in str(cluster.ask(address, 80, 5)))
