@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Node:
 
 @pytest.fixture
 async def node(runtime_lab: RuntimeLab, cri: CriClient) -> AsyncIterator[Node]:
+    # The runtime is shared with other tests, which leave certificates of authorities of their own.
+    shutil.rmtree(runtime_lab.paths.pki, ignore_errors=True)
     ensure_pki(runtime_lab.paths, node_name="n1", addresses=["127.0.0.1"])
     known: dict[str, Pod] = {}
     left_by_a_killed_agent = runtime_lab.paths.run / "exec" / "exec-old"
