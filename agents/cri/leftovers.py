@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from agents.cri.client import CriClient
@@ -70,8 +70,7 @@ def _remove_files(paths: Paths, containers: list[str]) -> None:
         unmount_below(directory)
     for bundle in (state / _TASKS).glob("*/*"):
         _remove_shim_socket(bundle)
-    for container in containers:
-        _remove_cgroups(container)
+    _remove_cgroups(containers)
     _remove_cni_notes({*containers, *(path.name for path in (paths.containerd / _SANDBOXES).glob("*"))})
     shutil.rmtree(state, ignore_errors=True)
     paths.containerd_socket.unlink(missing_ok=True)
@@ -136,10 +135,10 @@ async def _gone(processes: list[int]) -> None:
             os.close(descriptor)
 
 
-def _remove_cgroups(container: str) -> None:
+def _remove_cgroups(containers: Iterable[str]) -> None:
     parent = cgroup_parent(systemd=False).lstrip("/")
     for hierarchy in (_CGROUPS, *(path for path in _CGROUPS.iterdir() if path.is_dir())):
-        for directory in (hierarchy / parent / container, hierarchy / parent):
+        for directory in (*(hierarchy / parent / container for container in containers), hierarchy / parent):
             # Not empty: others' containers, or a process that has not ended.
             with contextlib.suppress(OSError):
                 directory.rmdir()
