@@ -207,9 +207,10 @@ async def test_a_deletion_may_become_more_urgent(cluster: Cluster) -> None:
 
 
 async def test_a_pod_whose_time_is_up_fails(cluster: Cluster, cri: CriClient) -> None:
-    pod = make_pod("web", ["sleep", "600"])
-    pod.spec.active_deadline_seconds = 1
-    await cluster.run(pod)
+    await cluster.run(make_pod("web", ["sleep", "600"]))
+    await cluster.until("web", is_ready)
+    # Counted from the pod's start, which a busy machine may take seconds over: given only now, it passes at any speed.
+    await cluster.client.patch(Pod, "web", {"spec": {"activeDeadlineSeconds": 1}}, namespace="default")
     failed = await cluster.until("web", lambda pod: pod.status.phase == "Failed")
     assert failed.status.reason == "DeadlineExceeded"
     assert main(failed).state.HasField("terminated")
