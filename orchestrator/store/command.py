@@ -4,7 +4,8 @@ One entry carries a group of commands, because writers that are in flight togeth
 encoding is plain and closed: counts, lengths and bytes, little-endian; reading it can make nothing but these commands.
 Everything on disk is covered by the log's checksum, so bytes that do not parse mean an entry of another version.
 
-    group    = version u8, command*
+    group    = version u8, origin, command*
+    origin   = name length u8, incarnation u64, number u64, settled u64, name
     txn      = 1 u8, compares u16, operations u16, compare*, operation*
     compact  = 2 u8, revision u64
     compare  = key length u16, mod revision u64, key
@@ -21,10 +22,12 @@ from dataclasses import dataclass
 from orchestrator.store.errors import InvalidTxn, StoreCorrupt, ValueTooLarge
 from orchestrator.store.interface import Compare, Delete, Operation, Put
 
-VERSION = 1
+VERSION = 2
+"""Of what is written; version 1, which had no origins, is read too."""
 _TXN, _COMPACT = 1, 2
 _PUT, _DELETE = 1, 2
 
+_ORIGIN_HEAD = struct.Struct("<BBQQQ")
 _TXN_HEAD = struct.Struct("<BHH")
 _COMPACT_BODY = struct.Struct("<BQ")
 _COMPARE_HEAD = struct.Struct("<HQ")
@@ -44,6 +47,26 @@ class Compact:
 
 
 Command = Txn | Compact
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who wrote a group, so that one that reaches the log twice is applied once."""
+
+    member: str
+    incarnation: int
+    """One run of the member's process."""
+    number: int
+    """Of the group, in that run."""
+    settled: int
+    """The author has heard of, or given up, all its groups below this number: none of them is applied any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    origin: Origin | None
+    """None: written by a version that knew no origins."""
+    commands: Sequence[Command]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +120,45 @@ def encode_compact(revision: int) -> bytes:
     return _COMPACT_BODY.pack(_COMPACT, revision)
 
 
-def encode_group(commands: Sequence[bytes]) -> bytes:
+def encode_group(origin: Origin, commands: Sequence[bytes]) -> bytes:
     """One log entry's content out of encoded commands."""
-    return b"".join((bytes((VERSION,)), *commands))
+    name = origin.member.encode()
+    head = _ORIGIN_HEAD.pack(VERSION, len(name), origin.incarnation, origin.number, origin.settled)
+    return b"".join((head, name, *commands))
 
 
-def decode_group(data: bytes) -> Sequence[Command]:
-    """The commands of one log entry. Raises StoreCorrupt when the bytes are not of this version."""
-    if data[:1] != bytes((VERSION,)):
-        raise StoreCorrupt(f"a log entry has version {data[:1].hex() or 'none'}: this program reads version {VERSION}")
-    commands: list[Command] = []
-    offset = 1
+def decode_group(data: bytes) -> Group:
+    """What one log entry says. Raises StoreCorrupt when the bytes are not of a version this program reads."""
     try:
-        while offset < len(data):
-            kind = data[offset]
-            if kind == _TXN:
-                txn, offset = _decode_txn(data, offset)
-                commands.append(txn)
-            elif kind == _COMPACT:
-                _, revision = _COMPACT_BODY.unpack_from(data, offset)
-                offset += _COMPACT_BODY.size
-                commands.append(Compact(revision))
-            else:
-                raise StoreCorrupt(f"a log entry holds a command of unknown kind {kind}")
+        match data[:1]:
+            case b"\x02":
+                _, length, incarnation, number, settled = _ORIGIN_HEAD.unpack_from(data)
+                offset = _ORIGIN_HEAD.size + length
+                name = data[_ORIGIN_HEAD.size : offset].decode()
+                return Group(Origin(name, incarnation, number, settled), _decode_commands(data, offset))
+            case b"\x01":
+                return Group(None, _decode_commands(data, 1))
+            case version:
+                raise StoreCorrupt(
+                    f"a log entry has version {version.hex() or 'none'}: this program reads up to version {VERSION}"
+                )
     except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise StoreCorrupt(f"a log entry does not parse: {error}") from error
+
+
+def _decode_commands(data: bytes, offset: int) -> Sequence[Command]:
+    commands: list[Command] = []
+    while offset < len(data):
+        kind = data[offset]
+        if kind == _TXN:
+            txn, offset = _decode_txn(data, offset)
+            commands.append(txn)
+        elif kind == _COMPACT:
+            _, revision = _COMPACT_BODY.unpack_from(data, offset)
+            offset += _COMPACT_BODY.size
+            commands.append(Compact(revision))
+        else:
+            raise StoreCorrupt(f"a log entry holds a command of unknown kind {kind}")
     return commands
 
 

@@ -6,8 +6,22 @@ import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Protocol
 
 from orchestrator.store.errors import StoreUnavailable
+
+
+class Flushing(Protocol):
+    """Something that has `flush` called whenever asked, not at once, and reports to `done` on the event loop."""
+
+    def request(self) -> None: ...
+
+    def stop(self) -> None:
+        """Return when the flushes that were asked for are done."""
+
+
+Flush = Callable[[Callable[[], None], Callable[[StoreUnavailable | None], None], asyncio.AbstractEventLoop], Flushing]
+"""Makes one, of `flush`, `done` and the loop."""
 
 
 class Flusher:

@@ -67,6 +67,9 @@ class Log:
         self._next_frame = recovered.next_frame
         self._file: File | None = None
         self._failure: str | None = None
+        self.durable_index = recovered.next_index - 1
+        """The last entry that is certain to be on the disk."""
+        self._taken_index = self.durable_index
         self.appended = sum(segment.size for segment in recovered.segments)
         """Bytes ever written, counting what recovery found: it only grows."""
         self.fsyncs = 0
@@ -128,27 +131,30 @@ class Log:
     def append(self, command: bytes, index: int, term: int) -> None:
         if index != self._next_index:
             raise StoreCorrupt(f"entry {index} was offered to a log that ends at {self._next_index - 1}")
-        self._collect(encode_entry(index, term, self.commit, command))
+        self._collect(encode_entry(index, term, self.commit, command), index + 1)
         self.entries.append((command, index, term))
-        self._next_index = index + 1
 
     def vote(self, term: int, voted_for: str | None) -> None:
-        self._collect(encode_vote(term, voted_for))
+        self._collect(encode_vote(term, voted_for), self._next_index)
         self.term, self.voted_for = term, voted_for
 
     def truncate(self, index: int) -> None:
         """Drop the entry `index` and those behind it."""
-        self._collect(encode_truncate(index))
+        with self._collecting:
+            # A flush under way has the old entry; what takes its place is not on the disk when that flush is done.
+            self._taken_index = min(self._taken_index, index - 1)
+            self.durable_index = min(self.durable_index, index - 1)
+        self._collect(encode_truncate(index), index)
         while self.entries and self.entries[-1][1] >= index:
             self.entries.pop()
-        self._next_index = index
 
-    def _collect(self, record: bytes) -> None:
+    def _collect(self, record: bytes, next_index: int) -> None:
         with self._collecting:
             if not self._collected:
                 # Should this frame begin a segment, its header says how things stood before the frame.
                 self._header = self._make_header()
             self._collected.append(record)
+            self._next_index = next_index
 
     def _make_header(self) -> Header:
         return Header(0, self._next_index, self.term, self.commit, self.voted_for)
@@ -161,6 +167,7 @@ class Log:
             with self._collecting:
                 records, self._collected = self._collected, []
                 header = self._header
+                self._taken_index = self._next_index - 1
             if self._failure is not None:
                 raise StoreUnavailable(self._failure)
             if not records:
@@ -170,6 +177,8 @@ class Log:
             except OSError as error:
                 self._failure = f"the log in {self._directory} cannot be written any more: {error}"
                 raise StoreUnavailable(self._failure) from error
+            with self._collecting:
+                self.durable_index = self._taken_index
 
     def _write(self, payload: bytes, header: Header) -> None:
         if self._file is None or self._segments[-1].size >= self._segment_size:

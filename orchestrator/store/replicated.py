@@ -1,46 +1,58 @@
 """The store itself: state machine, watch hub, log and engine, and the order in which they act.
 
 One write goes like this. `txn` encodes it and puts it among the pending. A turn of the driver makes one log entry of
-all that are pending and proposes it; the engine's tick appends it; the flusher puts it on the disk; the next turn's
-tick commits it, applies it to the state, publishes its events, and resolves the writers' futures with their results.
-While the disk is busy the next group gathers, so the tick that commits one group appends the next: throughput grows
-with load.
+all that are pending and proposes it, to the engine where this member leads, to the leader elsewhere; the leader's tick
+appends it and sends it to the followers; the flusher puts it on the disk meanwhile; when a majority has it there, a
+tick commits it; each member applies it to its state and publishes its events; the member that it came from resolves
+the writers' futures with their results. While the disk is busy the next group gathers, so the tick that commits one
+group appends the next: throughput grows with load.
 
 The engine ticks only while the log is flushed. That one rule gives the order everything relies on: on the disk, then
 committed, then applied and visible, then acknowledged.
 
-Nothing here waits on a timer but the history's age; an idle store does nothing.
+A member that is alone waits on no timer but the history's age; several keep each other awake with a sign of life now
+and then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.clock import Clock
-from orchestrator.store.command import Compact, Limits, decode_group, encode_compact, encode_group, encode_txn
+from orchestrator.store.command import Compact, Limits, decode_group, encode_compact, encode_txn
 from orchestrator.store.errors import StoreBusy, StoreUnavailable
 from orchestrator.store.files import Files
-from orchestrator.store.flusher import Flusher
+from orchestrator.store.flusher import Flush, Flusher
 from orchestrator.store.interface import Compare, Delete, KeyValue, Put, RangeResult, StoreStatus, TxnResult
 from orchestrator.store.lock import DirectoryLock
 from orchestrator.store.log import Base, Log
-from orchestrator.store.raft import Raft, Results, failure_text
+from orchestrator.store.membership import Members
+from orchestrator.store.raft import Raft
+from orchestrator.store.reads import Reads
+from orchestrator.store.replication import Peer
 from orchestrator.store.retention import Kept, Retention
-from orchestrator.store.snapshot import SnapshotWriter
+from orchestrator.store.sessions import Sessions
+from orchestrator.store.snapshotter import Snapshotter
 from orchestrator.store.state import State
+from orchestrator.store.v1.raft_pb2 import Message
 from orchestrator.store.watch import Hub, HubWatch
+from orchestrator.store.wire import Wire
+from orchestrator.store.writes import WriteLimits, Writes
 
 log = logging.getLogger(__name__)
 
-_PAGE = 1000
-"""Keys a snapshot takes at once: about a millisecond of the event loop."""
 _AGE_CHECK = 30.0
 """Seconds between two looks at the history's age."""
+_GROUPS_ALONE = 2
+"""One that is being committed and one that is being appended."""
+_GROUPS_TOGETHER = 4
+"""Groups on their way to the others; with more of them, fewer writers would share one."""
+_INCARNATIONS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,46 +70,45 @@ class Settings:
     group_bytes: int = 4 << 20
     segment_size: int = 16 << 20
     entries_in_memory: int = 256
-    """Applied entries kept in memory; a lone member needs only the last."""
+    """Applied entries kept in memory; followers that are further behind are served from the segments."""
     snapshot_bytes: int = 32 << 20
     """A snapshot is taken when the log has grown by this much, and by the size of the data, since the last."""
     snapshot_entries: int = 50_000
     """Or by this many entries: they are replayed at the start, which takes about 20 microseconds each."""
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A write that waits for its group."""
-
-    command: bytes
-    done: asyncio.Future[TxnResult | None]
-
-
 class ReplicatedStore:
     """The `Store` on this member. Made by `open_store`; belongs to one event loop."""
 
     def __init__(
-        self, directory: Path, lock: DirectoryLock, state: State, base: Base, durable: Log, *,
-        files: Files, clock: Clock, settings: Settings,
+        self, directory: Path, lock: DirectoryLock, state: State, sessions: Sessions, base: Base, durable: Log, *,
+        files: Files, clock: Clock, settings: Settings, members: Members, wire: Wire, chance: random.Random,
+        flush: Flush = Flusher,
     ) -> None:  # fmt: skip
-        self._directory, self._lock, self._files, self._clock = directory, lock, files, clock
+        self._lock, self._clock = lock, clock
         self._settings = settings
-        self._state = state
+        self._alone = not members.others
+        self._timing = members.timing
+        self._state, self._sessions = state, sessions
         self._hub = Hub(revision=state.revision, floor=state.compacted, backlog=settings.backlog)
         self._log = durable
+        self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._retention = Retention(settings.kept)
-        self._pending: deque[_Pending] = deque()
-        self._pending_bytes = 0
-        self._in_flight: deque[Sequence[_Pending]] = deque()
+        limits = WriteLimits(
+            settings.pending_writes, settings.pending_bytes, settings.group_writes, settings.group_bytes
+        )
+        patience = float("inf") if self._alone else members.timing.patience
+        self._writes = Writes(members.name, chance.randrange(_INCARNATIONS), limits, patience)
         self._flushing = False
         self._turn_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._led_at = clock.monotonic()
+        self._give_up_at = 0.0
         self._compacting: asyncio.Future[TxnResult | None] | None = None
-        self._snapshot_base = base
-        # Where the log was at the last attempt, whether it came to something or not.
-        self._snapshot_appended = 0
-        self._snapshot_applied = base.index
-        self._snapshot_task: asyncio.Task[None] | None = None
+        self._snapshotter = Snapshotter(
+            files, directory, durable, base, clock, grown=settings.snapshot_bytes, entries=settings.snapshot_entries
+        )
         self._age_task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
@@ -105,34 +116,62 @@ class ReplicatedStore:
         self._drained.set()
         self._failure: str | None = "the store is not open yet"
         self._failed = asyncio.Event()
-        self._raft = Raft(settings.member, durable, base, self._apply)
-        self._flusher = Flusher(durable.flush, self._flushed, self._loop)
+        self._raft = Raft(
+            members, durable, base, self._apply,
+            wire=wire, clock=clock, chance=chance, fresh=self._fresh, lagging=self._lagging,
+        )  # fmt: skip
+        self._reads = Reads(self._raft.read_index, patience)
+        self._flusher = flush(durable.flush, self._flushed, self._loop)
 
     async def start(self) -> None:
-        """Become leader and apply what the log holds. Raises StoreCorrupt, StoreUnavailable."""
-        while not self._raft.settled():
-            self._raft.tick()
-            self._log.flush()
-            await asyncio.sleep(0 if self._raft.settled() else 0.001)
+        """Alone: become leader and apply what the log holds. Else: begin to talk to the others.
+
+        Raises StoreCorrupt, StoreUnavailable.
+        """
+        if self._alone:
+            while not self._raft.settled():
+                self._raft.tick()
+                self._log.flush()
+                await asyncio.sleep(0 if self._raft.settled() else 0.001)
         self._failure = None
+        if not self._alone:
+            self._wire.start(self._receive, self._wake)
+            self._wake()
         self._age_task = self._loop.create_task(self._watch_age(), name="store-age")
         self._look_after_size()
 
-    # Reading. The leader of one is always up to date: what was acknowledged has been applied.
+    # Reading. A leader that is alone is always up to date: what was acknowledged has been applied.
 
     async def get(self, key: str, *, revision: int = 0, serializable: bool = False) -> KeyValue | None:
         self._check()
+        if not (self._alone or serializable):
+            await self._be_fresh()
         return self._state.get(key, revision)
 
     async def range(
         self, prefix: str, *, start_after: str = "", limit: int = 0, revision: int = 0, serializable: bool = False
     ) -> RangeResult:
         self._check()
+        if not (self._alone or serializable):
+            await self._be_fresh()
         return self._state.range(prefix, start_after=start_after, limit=limit, revision=revision)
 
     def watch(self, prefix: str, *, after: int) -> HubWatch:
         self._check()
         return self._hub.watch(prefix, after)
+
+    async def _be_fresh(self) -> None:
+        """Return when this member has applied everything that was acknowledged anywhere before the call."""
+        self._check_led()
+        done = self._reads.join(self._clock.monotonic())
+        self._wake()
+        await done
+        self._check()
+
+    def _fresh(self, id: int, index: int) -> None:
+        self._reads.answered(id, index)
+        self._reads.applied(self._raft.applied_index)
+        self._wake()
 
     # Writing.
 
@@ -147,21 +186,17 @@ class ReplicatedStore:
         await self._submit(encode_compact(min(max(revision, 0), self._state.revision)))
 
     def _submit(self, command: bytes) -> asyncio.Future[TxnResult | None]:
-        settings = self._settings
-        if len(self._pending) >= settings.pending_writes or self._pending_bytes >= settings.pending_bytes:
-            raise StoreBusy(f"{len(self._pending)} writes wait for the disk already: try again")
-        pending = _Pending(command, self._loop.create_future())
-        self._pending.append(pending)
+        self._check_led()
+        done = self._writes.submit(command, self._clock.monotonic())
         self._drained.clear()
-        self._pending_bytes += len(command)
         self._wake()
-        return pending.done
+        return done
 
     # The driver.
 
     def _wake(self) -> None:
         """Have a turn soon: after the tasks that are ready now, which may have more to write."""
-        if not self._turn_scheduled and not self._flushing:
+        if not self._turn_scheduled and not (self._flushing and self._alone):
             self._turn_scheduled = True
             self._loop.call_soon(self._turn)
 
@@ -170,60 +205,98 @@ class ReplicatedStore:
         if self._failure is not None:
             return
         try:
-            self._propose()
-            self._raft.tick()
+            self._advance()
         except Exception as error:
             # Whatever it is, the state may be half-way; only a restart from the log is sure to be right.
             log.exception("the store stops: applying the log failed")
             self._fail(f"the store stopped: {error}")
             return
-        if self._log.dirty:
+        if self._log.dirty and not self._flushing:
             self._flushing = True
             self._flusher.request()
-        elif self._in_flight or self._pending:
-            self._wake()
-        else:
+        if not self._writes:
             self._drained.set()
+        elif self._alone and not self._flushing:
+            self._wake()
+        if not self._alone:
+            self._set_timer()
         self._look_after_size()
+
+    def _advance(self) -> None:
+        now = self._clock.monotonic()
+        self._look_for_leader(now)
+        if self._flushing:
+            self._raft.send()
+        else:
+            self._raft.tick()
+        self._reads.applied(self._raft.applied_index)
+        if now >= self._give_up_at and not self._alone:
+            self._give_up_at = now + self._timing.heartbeat
+            why = f"there was no answer from a majority within {self._timing.patience:g} s"
+            self._writes.give_up(now, why)
+            self._reads.give_up(now, why)
+
+    def _look_for_leader(self, now: float) -> None:
+        """Propose and ask what waits, where there is somebody to take it."""
+        leader = self._raft.leader
+        if leader is None:
+            return
+        self._led_at = now
+        whom = (leader, self._log.term)
+        again_after = float("inf") if self._raft.leads else self._timing.election
+        if not (self._flushing and self._raft.leads):
+            most = _GROUPS_ALONE if self._alone else _GROUPS_TOGETHER
+            for entry in self._writes.proposals(whom, now, again_after, most):
+                self._raft.propose(entry)
+        if not self._alone:
+            self._reads.inquire(whom, now, again_after)
 
     def _flushed(self, error: StoreUnavailable | None) -> None:
         self._flushing = False
         if error is not None:
             log.error("the store stops: %s", error)
             self._fail(str(error))
-        else:
+        elif self._failure is None:
+            self._raft.flushed()
             self._turn()
 
-    def _propose(self) -> None:
-        """Make one entry of what is pending."""
-        if not self._pending:
+    def _receive(self, member: str, message: Message) -> None:
+        if self._failure is not None:
             return
-        group: list[_Pending] = []
-        size = 0
-        while self._pending and len(group) < self._settings.group_writes and size < self._settings.group_bytes:
-            pending = self._pending.popleft()
-            group.append(pending)
-            size += len(pending.command)
-        self._pending_bytes -= size
-        self._in_flight.append(group)
+        try:
+            self._raft.receive(member, message)
+        except Exception as error:
+            log.exception("the store stops: a message of %s could not be dealt with", member)
+            self._fail(f"the store stopped: {error}")
+            return
+        self._wake()
 
-        def done(results: Results | None, reason: int) -> None:
-            self._in_flight.remove(group)
-            for position, pending in enumerate(group):
-                if pending.done.done():
-                    continue
-                if results is None:
-                    error = StoreUnavailable(f"the write was not committed: {failure_text(reason)}")
-                    pending.done.set_exception(error)
-                else:
-                    pending.done.set_result(results[position])
+    def _set_timer(self) -> None:
+        """Have a turn when the engine wants one, or to look after those who wait."""
+        wait = self._raft.deadline - self._clock.monotonic()
+        if self._writes or self._reads:
+            wait = min(wait, self._timing.heartbeat)
+        at = self._loop.time() + max(wait, 0.001)
+        if self._timer is not None:
+            if self._timer.when() <= at and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._timer_went)
 
-        self._raft.propose(encode_group([pending.command for pending in group]), done)
+    def _timer_went(self) -> None:
+        self._timer = None
+        self._wake()
 
-    def _apply(self, command: bytes) -> Results:
+    def _lagging(self, peer: Peer) -> None:
+        """A follower needs what is not in memory any more."""
+
+    def _apply(self, command: bytes) -> None:
         """One committed entry: called by the engine, in log order, also for what the log held at the start."""
+        group = decode_group(command)
+        if group.origin is not None and not self._sessions.admit(group.origin):
+            return
         results: list[TxnResult | None] = []
-        for each in decode_group(command):
+        for each in group.commands:
             if isinstance(each, Compact):
                 self._state.compact(each.revision)
                 self._hub.trim(self._state.compacted)
@@ -233,7 +306,8 @@ class ReplicatedStore:
                 if outcome.events:
                     self._hub.publish(outcome.result.revision, outcome.events)
                 results.append(outcome.result)
-        return results
+        if group.origin is not None and group.origin.incarnation == self._writes.incarnation:
+            self._writes.applied(group.origin.number, results)
 
     # Housekeeping.
 
@@ -247,15 +321,15 @@ class ReplicatedStore:
         if self._closed or self._failure is not None:
             return
         if len(self._log.entries) > 2 * self._settings.entries_in_memory:
-            self._log.forget_entries(self._raft.raftLastApplied - self._settings.entries_in_memory)
+            self._log.forget_entries(self._raft.applied_index - self._settings.entries_in_memory)
         self._compact_if_due()
-        if self._snapshot_task is None and self._snapshot_due():
-            self._snapshot_appended = self._log.appended
-            self._snapshot_applied = self._raft.raftLastApplied
-            self._snapshot_task = self._loop.create_task(self._snapshot(), name="store-snapshot")
+        if self._snapshotter.is_due(self._state, self._raft.applied_index):
+            self._snapshotter.take(self._state, self._raft.applied(), self._sessions.dump())
 
     def _compact_if_due(self) -> None:
-        if self._compacting is None and (target := self._retention.due(self._clock.monotonic(), self._state)):
+        if not self._raft.leads or self._compacting is not None:
+            return
+        if target := self._retention.due(self._clock.monotonic(), self._state):
             try:
                 self._compacting = self._submit(encode_compact(target))
             except StoreBusy:
@@ -267,50 +341,6 @@ class ReplicatedStore:
         if not done.cancelled() and (error := done.exception()) is not None:
             log.warning("automatic compaction failed: %s", error)
 
-    def _snapshot_due(self) -> bool:
-        grown = self._log.appended - self._snapshot_appended
-        entries = self._raft.raftLastApplied - self._snapshot_applied
-        threshold = max(self._settings.snapshot_bytes, self._state.size)
-        return grown >= threshold or entries >= self._settings.snapshot_entries
-
-    async def _snapshot(self) -> None:
-        """Write the state as it is now while writes go on, then drop the part of the log that it covers."""
-        base = self._raft.applied()
-        revision = self._state.pin()
-        started = self._clock.monotonic()
-        try:
-            if not await self._write_snapshot(base, revision):
-                return
-            self._snapshot_base = base
-            await asyncio.to_thread(self._log.remove_segments, base.index)
-            log.info(
-                "snapshot of entry %d at revision %d written in %.2f s",
-                base.index, revision, self._clock.monotonic() - started,
-            )  # fmt: skip
-        except OSError as error:
-            # The log still has everything; the next attempt comes when it has grown as much again.
-            log.error("a snapshot could not be written: %s", error)
-        finally:
-            self._state.unpin(revision)
-            self._snapshot_task = None
-
-    async def _write_snapshot(self, base: Base, revision: int) -> bool:
-        """Whether it was finished; a closing store abandons it."""
-        writer = await asyncio.to_thread(SnapshotWriter, self._files, self._directory, base, revision)
-        finished = False
-        try:
-            after = ""
-            while not self._closed and (page := self._state.page(after, _PAGE, revision)):
-                after = page[-1].key
-                await asyncio.to_thread(writer.add, page)
-            if not self._closed:
-                await asyncio.to_thread(writer.finish)
-                finished = True
-        finally:
-            if not finished:
-                writer.abandon()
-        return finished
-
     # The beginning and the end.
 
     def _check(self) -> None:
@@ -319,32 +349,45 @@ class ReplicatedStore:
         if self._failure is not None:
             raise StoreUnavailable(self._failure)
 
+    def _check_led(self) -> None:
+        """Nobody waits for a majority that has long been away."""
+        away = 0.0 if self._alone else self._clock.monotonic() - self._led_at
+        if away > self._timing.patience:
+            raise StoreUnavailable(f"this member has had no leader for {away:.0f} s: it reaches no majority")
+
     def _fail(self, reason: str) -> None:
         """Stop for good: writers in flight learn that their fate is unknown, watchers are cut."""
         self._failure = reason
-        waiting = [*(pending for group in self._in_flight for pending in group), *self._pending]
-        self._in_flight.clear()
-        self._pending.clear()
-        for pending in waiting:
-            if not pending.done.done():
-                pending.done.set_exception(StoreUnavailable(f"{reason}; whether the write survives is unknown"))
+        self._writes.fail(reason)
+        self._reads.fail(reason)
         self._hub.fail(StoreUnavailable(reason))
+        if self._timer is not None:
+            self._timer.cancel()
         self._failed.set()
         self._drained.set()
 
     async def wait_ready(self) -> None:
         self._check()
+        ready = self._alone
+        while not ready:
+            try:
+                await self._be_fresh()
+                ready = True
+            except StoreUnavailable as error:
+                self._check()
+                log.warning("not ready: %s", error)
+                await self._clock.sleep(self._timing.election)
 
     async def wait_failed(self) -> str:
         await self._failed.wait()
         return self._failure or ""
 
     def status(self) -> StoreStatus:
-        leads = self._failure is None and not self._closed
+        works = self._failure is None and not self._closed
         return StoreStatus(
-            member=self._settings.member,
-            leader=self._settings.member if leads else None,
-            is_leader=leads,
+            member=self._raft.member,
+            leader=self._raft.leader if works else None,
+            is_leader=works and self._raft.leads,
             term=self._log.term,
             revision=self._state.revision,
             compacted_revision=self._state.compacted,
@@ -352,15 +395,15 @@ class ReplicatedStore:
             db_size=self._state.size,
             history_size=self._state.past_size,
             log_size=self._log.size,
-            log_first_index=self._snapshot_base.index + 1,
+            log_first_index=self._snapshotter.base.index + 1,
             log_last_index=self._log.next_index - 1,
             commit_index=self._log.commit,
-            applied_index=self._raft.raftLastApplied,
-            snapshot_index=self._snapshot_base.index,
+            applied_index=self._raft.applied_index,
+            snapshot_index=self._snapshotter.base.index,
             watchers=len(self._hub),
             fsyncs=self._log.fsyncs,
             fsync_seconds=self._log.fsync_seconds,
-            pending_writes=len(self._pending) + sum(len(group) for group in self._in_flight),
+            pending_writes=len(self._writes),
             failure=self._failure,
         )
 
@@ -373,13 +416,28 @@ class ReplicatedStore:
     async def _close(self) -> None:
         if self._failure is None:
             await self._drained.wait()
+            await self._hand_over()
+        self.halt("the store is closed")
         if self._age_task is not None:
-            self._age_task.cancel()
             await asyncio.wait([self._age_task])
-        if self._snapshot_task is not None:
-            await asyncio.wait([self._snapshot_task])
+        await self._snapshotter.stop()
         self._flusher.stop()
+        await self._wire.close()
         self._raft.destroy()
         self._log.close()
-        self._hub.fail(StoreUnavailable("the store is closed"))
         self._lock.release()
+
+    async def _hand_over(self) -> None:
+        """A leader that goes has somebody else lead at once, rather than be missed."""
+        self._raft.hand_over()
+        give_up = self._clock.monotonic() + self._timing.election
+        while not self._alone and self._raft.leads and self._clock.monotonic() < give_up:
+            await self._clock.sleep(self._timing.heartbeat / 10)
+
+    def halt(self, reason: str) -> None:
+        """Stop here and now, as a crash would: nothing more is written or said."""
+        self._closed = True
+        if self._failure is None:
+            self._fail(reason)
+        if self._age_task is not None:
+            self._age_task.cancel()

@@ -2,7 +2,8 @@
 
 A snapshot is written beside the running store, page by page in a worker thread, and takes its name only when it is
 whole and on the disk; a file with that name is therefore complete, and one that does not check is damage, not an
-accident. Its frames: a head (which entry it covers, at which revision), pages of keys, an end that says how many.
+accident. Its frames: a head (which entry it covers, at which revision), the sessions, pages of keys, an end that says
+how many.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from orchestrator.store.files import File, Files
 from orchestrator.store.frame import encode, frames
 from orchestrator.store.interface import KeyValue
 from orchestrator.store.log import Base
+from orchestrator.store.sessions import Session
 
-MAGIC = b"NVSNAP\x01\x00"
+MAGIC = b"NVSNAP\x02\x00"
+"""Ends with the format's version; version 1 had no sessions and is read too."""
+_WITHOUT_SESSIONS = b"NVSNAP\x01\x00"
 _HEAD = struct.Struct("<8sQQQ")
 _END = struct.Struct("<8sQ")
 _END_MAGIC = b"NVSNAPND"
 _ITEM = struct.Struct("<HIQQ")
+_SESSION = struct.Struct("<BQQI")
 _NAME = re.compile(r"snapshot-(\d{20})")
 
 
@@ -35,12 +40,13 @@ class Snapshot:
     base: Base
     revision: int
     items: Sequence[KeyValue]
+    sessions: Sequence[Session]
 
 
 class SnapshotWriter:
     """Writes one snapshot: `add` pages in key order, then `finish`, or `abandon`. Blocking: for a worker thread."""
 
-    def __init__(self, files: Files, directory: Path, base: Base, revision: int) -> None:
+    def __init__(self, files: Files, directory: Path, base: Base, revision: int, sessions: Sequence[Session]) -> None:
         self._files = files
         self._directory = directory
         self._path = directory / f"snapshot-{base.index:020d}"
@@ -49,6 +55,7 @@ class SnapshotWriter:
         self._number = 0
         self._count = 0
         self._append(_HEAD.pack(MAGIC, base.index, base.term, revision))
+        self._append(b"".join(map(_encode_session, sessions)))
 
     def add(self, items: Sequence[KeyValue]) -> None:
         parts: list[bytes] = []
@@ -106,16 +113,38 @@ def _parse(data: bytes) -> Snapshot:
     if end < len(data) or len(found) < 2:
         raise StoreCorrupt(f"the snapshot is damaged or cut short at offset {end} of {len(data)}")
     head, *pages, last = (frame.payload for frame in found)
-    if len(head) != _HEAD.size or head[:8] != MAGIC:
+    if len(head) != _HEAD.size or head[:8] not in (MAGIC, _WITHOUT_SESSIONS):
         raise StoreCorrupt("the snapshot's head is of another format")
     if len(last) != _END.size or last[:8] != _END_MAGIC:
         raise StoreCorrupt("the snapshot is cut short: its end is missing")
     _, index, term, revision = _HEAD.unpack(head)
+    sessions: Sequence[Session] = ()
+    if head[:8] == MAGIC and pages:
+        sessions = _sessions(pages.pop(0))
     items = [item for page in pages for item in _items(page)]
     _, count = _END.unpack(last)
     if count != len(items):
         raise StoreCorrupt(f"the snapshot says it has {count} keys but holds {len(items)}")
-    return Snapshot(Base(index, term), revision, items)
+    return Snapshot(Base(index, term), revision, items, sessions)
+
+
+def _encode_session(session: Session) -> bytes:
+    name = session.member.encode()
+    head = _SESSION.pack(len(name), session.incarnation, session.settled, len(session.applied))
+    return head + name + struct.pack(f"<{len(session.applied)}Q", *sorted(session.applied))
+
+
+def _sessions(data: bytes) -> Sequence[Session]:
+    sessions: list[Session] = []
+    offset = 0
+    while offset < len(data):
+        length, incarnation, settled, count = _SESSION.unpack_from(data, offset)
+        offset += _SESSION.size
+        name = data[offset : offset + length].decode()
+        applied = struct.unpack_from(f"<{count}Q", data, offset + length)
+        sessions.append(Session(name, incarnation, settled, set(applied)))
+        offset += length + 8 * count
+    return sessions
 
 
 def _items(page: bytes) -> Sequence[KeyValue]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 import pysyncobj.syncobj
 import pytest
 
+from orchestrator.clock import SystemClock
 from orchestrator.store.errors import StoreCorrupt
 from orchestrator.store.files import DiskFiles
-from orchestrator.store.interface import TxnResult
 from orchestrator.store.journal import DurableJournal
 from orchestrator.store.log import Base, Log
-from orchestrator.store.raft import Raft, Results
+from orchestrator.store.membership import Members
+from orchestrator.store.raft import Raft
 from orchestrator.store.segment import recover
+from orchestrator.store.wire import NoWire
 
 FILES = DiskFiles()
 
@@ -26,11 +29,11 @@ class Member:
     def __init__(self, directory: Path, base: Base | None = None) -> None:
         self.log = Log.open(FILES, directory, base or Base())
         self.applied: list[bytes] = []
-        self.raft = Raft("n1", self.log, base or Base(), self.apply)
-
-    def apply(self, command: bytes) -> Results:
-        self.applied.append(command)
-        return (TxnResult(True, len(self.applied), ()),)
+        self.raft = Raft(
+            Members("n1"), self.log, base or Base(), self.applied.append,
+            wire=NoWire(), clock=SystemClock(), chance=random.Random(1),
+            fresh=lambda id, index: None, lagging=lambda peer: None,
+        )  # fmt: skip
 
     def turn(self) -> None:
         self.raft.tick()
@@ -63,7 +66,7 @@ def test_nothing_is_committed_before_it_is_on_the_disk(tmp_path: Path, committed
         member = Member(tmp_path)
         member.settle()
         for number in range(5):
-            member.raft.propose(b"%d" % number, lambda results, reason: None)
+            member.raft.propose(b"%d" % number)
             member.turn()
         member.settle()
         assert len(member.applied) == 5 * (start + 1), "the log is applied from its beginning at each start"
@@ -79,16 +82,16 @@ def test_a_term_and_its_vote_are_on_the_disk_when_the_election_is_over(tmp_path:
     assert (found.term, found.voted_for) == (1, "n1")
 
 
-def test_results_come_once_and_in_order(tmp_path: Path) -> None:
+def test_what_is_proposed_is_applied_once_and_in_order_by_the_tick_after_its_flush(tmp_path: Path) -> None:
     member = Member(tmp_path)
     member.settle()
-    got: list[Results | None] = []
     for number in range(3):
-        member.raft.propose(b"%d" % number, lambda results, reason: got.append(results))
+        member.raft.propose(b"%d" % number)
     member.turn()
-    assert got == []
+    assert member.applied == []
     member.turn()
-    assert got == [(TxnResult(True, number, ()),) for number in (1, 2, 3)]
+    assert member.applied == [b"0", b"1", b"2"]
+    member.settle()
     assert member.applied == [b"0", b"1", b"2"]
 
 
@@ -96,7 +99,7 @@ def test_behind_a_snapshot_only_the_rest_is_applied(tmp_path: Path) -> None:
     member = Member(tmp_path)
     member.settle()
     for number in range(6):
-        member.raft.propose(b"%d" % number, lambda results, reason: None)
+        member.raft.propose(b"%d" % number)
         member.turn()
     member.settle()
     base = Base(member.raft.applied().index - 2, member.log.term)

@@ -66,7 +66,7 @@ async def test_the_disk_stays_bounded(tmp_path: Path) -> None:
 
 async def test_a_snapshot_holds_one_instant_while_writes_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small pages, and writers between them that change what was read and what will be."""
-    monkeypatch.setattr("orchestrator.store.replicated._PAGE", 3)
+    monkeypatch.setattr("orchestrator.store.snapshotter._PAGE", 3)
     settings = Settings(segment_size=4096, snapshot_entries=200)
     store = await open_store(tmp_path, clock=SystemClock(), settings=settings)
 

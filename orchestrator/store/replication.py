@@ -1,0 +1,170 @@
+"""The leader's part of replication: what each follower has, what it is sent next, and when a read is fresh.
+
+Every message that appends is numbered, and its answer repeats the number and the term. So an answer given to an
+earlier leader counts for nothing, a refusal that was on its way while the leader had already gone back is not obeyed
+twice, and a read is fresh once a majority has answered a message that was sent after the read was asked for.
+
+Messages follow each other without waiting for answers, up to a window of bytes; what got lost shows when the next
+message is refused, and is sent again from where the follower says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from orchestrator.store.log import Log, LogEntry
+from orchestrator.store.v1.raft_pb2 import Appended, AppendEntries, Entry, Message
+from orchestrator.store.wire import Wire
+
+MESSAGE_BYTES = 1 << 20
+"""Entries are put into one message up to this; a single larger one has a message of its own."""
+WINDOW_BYTES = 8 << 20
+"""How much may be on its way to one follower."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """A follower as its leader knows it."""
+
+    name: str
+    next_index: int
+    match: int = 0
+    answered: int = 0
+    """The highest number of a message it has answered."""
+    heard: float = 0.0
+    obeyed: int = 0
+    """Refusals of messages up to this number are old news."""
+    commit_sent: int = 0
+    beat: float = 0.0
+    """When it is to hear from its leader again."""
+    flight: deque[tuple[int, int]] = field(default_factory=deque)
+    """(last index, bytes) of the messages with entries that were not answered yet."""
+    flight_bytes: int = 0
+
+    def go_to(self, index: int) -> None:
+        self.next_index = index
+        self.flight.clear()
+        self.flight_bytes = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    sequence: int
+    member: str
+    id: int
+    index: int
+
+
+class Replication:
+    """One term's work of a leader."""
+
+    def __init__(
+        self, log: Log, wire: Wire, others: Iterable[str], term: int, *, first_index: int, now: float,
+        heartbeat: float, lagging: Callable[[Peer], None],
+    ) -> None:  # fmt: skip
+        """`first_index` is the term's first entry: once it is committed, the commit index is known to be the cluster's.
+
+        `lagging` is told of a follower whose next entry is not in memory any more.
+        """
+        self._log = log
+        self._wire = wire
+        self._term = term
+        self._heartbeat = heartbeat
+        self._lagging = lagging
+        self._first_index = first_index
+        self._sequence = 0
+        """Of the last round of messages."""
+        self.peers = {name: Peer(name, first_index, heard=now) for name in others}
+        self._reads: list[_Read] = []
+
+    # Sending.
+
+    def replicate(self, now: float, commit: int) -> None:
+        """Send to every follower what it lacks, if only a sign of life."""
+        last = self._log.next_index - 1
+        self._sequence += 1
+        asked = bool(self._reads) and self._reads[-1].sequence == self._sequence
+        for peer in self.peers.values():
+            if not self._wire.connected(peer.name):
+                peer.beat = now + self._heartbeat
+                continue
+            sent = False
+            while peer.next_index <= last and peer.flight_bytes < WINDOW_BYTES:
+                if peer.next_index <= self._log.entries[0][1]:
+                    self._lagging(peer)
+                    break
+                self.send(peer, self._entries(peer.next_index), commit, now)
+                sent = True
+            if not sent and (now >= peer.beat or peer.commit_sent < commit or asked):
+                self.send(peer, (), commit, now)
+
+    def send(self, peer: Peer, entries: Iterable[LogEntry], commit: int, now: float, previous_term: int = 0) -> None:
+        """Offer `entries`, the first of which is the peer's next. `previous_term` when the log has forgotten it."""
+        first = self._log.entries[0][1]
+        previous = peer.next_index - 1
+        if previous >= first:
+            previous_term = self._log.term_of(previous)
+        elif not previous_term:
+            # A sign of life to somebody who is far behind: it meets every log, and tells nothing of it.
+            previous = 0
+        body = AppendEntries(previous_index=previous, previous_term=previous_term, commit_index=commit)
+        size = 0
+        for command, index, term in entries:
+            body.entries.append(Entry(index=index, term=term, command=command))
+            size += len(command) + 16
+        if size:
+            peer.next_index = body.entries[-1].index + 1
+            peer.flight.append((peer.next_index - 1, size))
+            peer.flight_bytes += size
+        peer.commit_sent = commit
+        peer.beat = now + self._heartbeat
+        self._wire.send(peer.name, Message(term=self._term, sequence=self._sequence, append_entries=body))
+
+    def _entries(self, index: int) -> list[LogEntry]:
+        return take(self._log.entries, index - self._log.entries[0][1])
+
+    # Hearing.
+
+    def appended(self, member: str, sequence: int, answer: Appended, now: float) -> None:
+        """An answer of this term."""
+        peer = self.peers[member]
+        peer.heard = now
+        peer.answered = max(peer.answered, sequence)
+        if answer.success:
+            peer.match = max(peer.match, answer.match_index)
+            peer.next_index = max(peer.next_index, peer.match + 1)
+            while peer.flight and peer.flight[0][0] <= peer.match:
+                peer.flight_bytes -= peer.flight.popleft()[1]
+        elif sequence > peer.obeyed:
+            peer.obeyed = self._sequence
+            peer.go_to(min(max(answer.resume_index, peer.match + 1), self._log.next_index))
+
+    # Reading.
+
+    def read_index(self, member: str, id: int, commit: int) -> None:
+        """Somebody wants to know how far to apply before reading; `fresh_reads` has the answer when it is certain."""
+        self._reads.append(_Read(self._sequence + 1, member, id, max(commit, self._first_index)))
+
+    def fresh_reads(self) -> list[tuple[str, int, int]]:
+        """(member, id, index) of the reads that a majority has confirmed since they were asked."""
+        if not self._reads:
+            return []
+        answered = sorted((peer.answered for peer in self.peers.values()), reverse=True)
+        # This member is one of the majority itself.
+        needed = (len(answered) + 1) // 2
+        confirmed = answered[needed - 1] if needed else self._sequence + 1
+        fresh = [read for read in self._reads if read.sequence <= confirmed]
+        self._reads = [read for read in self._reads if read.sequence > confirmed]
+        return [(read.member, read.id, read.index) for read in fresh]
+
+
+def take(entries: list[LogEntry], position: int) -> list[LogEntry]:
+    """The entries from `position` on that make one message."""
+    size = 0
+    end = position
+    while end < len(entries) and (end == position or size + len(entries[end][0]) <= MESSAGE_BYTES):
+        size += len(entries[end][0])
+        end += 1
+    return entries[position:end]

@@ -1,0 +1,1 @@
+"""What members say to each other, generated from `proto/orchestrator/store/v1`."""
