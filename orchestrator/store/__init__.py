@@ -6,6 +6,7 @@ from orchestrator.store.errors import (
     Compacted,
     FutureRevision,
     InvalidTxn,
+    NothingWritten,
     StoreBusy,
     StoreCorrupt,
     StoreError,
@@ -28,7 +29,8 @@ from orchestrator.store.interface import (
     Watch,
 )
 from orchestrator.store.open import open_store
-from orchestrator.store.replicated import ReplicatedStore, Settings
+from orchestrator.store.replicated import ReplicatedStore
+from orchestrator.store.settings import Settings
 
 __all__ = [
     "Compacted",
@@ -38,6 +40,7 @@ __all__ = [
     "FutureRevision",
     "InvalidTxn",
     "KeyValue",
+    "NothingWritten",
     "Operation",
     "Put",
     "RangeResult",

@@ -43,7 +43,11 @@ class StoreUnavailable(StoreError):
     """The store cannot answer: it is closed, has no leader, or its disk failed. A write's fate is then unknown."""
 
 
-class StoreBusy(StoreUnavailable):
+class NothingWritten(StoreUnavailable):
+    """The store cannot answer now, and what was to be written certainly was not."""
+
+
+class StoreBusy(NothingWritten):
     """Too many writes wait already; this one was not taken and may be tried again."""
 
 

@@ -20,7 +20,7 @@ from orchestrator.store.errors import StoreCorrupt, StoreUnavailable
 from orchestrator.store.files import File, Files
 from orchestrator.store.frame import encode
 from orchestrator.store.record import Header, encode_entry, encode_header, encode_truncate, encode_vote
-from orchestrator.store.segment import Recovered, Segment, recover, segment_name
+from orchestrator.store.segment import NOTHING, Recovered, Segment, read_entries, recover, segment_name
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class Log:
         self.voted_for = recovered.voted_for
         self.commit = recovered.commit
         self._collected: list[bytes] = []
+        self._lowest_truncated = NOTHING
+        """Of what is collected."""
         self._header = self._make_header()
         self._collecting = threading.Lock()
         # Everything below is touched only under this lock.
@@ -76,9 +78,18 @@ class Log:
         self.fsync_seconds = 0.0
 
     @classmethod
-    def open(cls, files: Files, directory: Path, base: Base, *, segment_size: int = SEGMENT_SIZE) -> Log:
-        """Recover the log behind `base`. Raises StoreCorrupt (nothing changed) and OSError."""
+    def open(
+        cls, files: Files, directory: Path, base: Base, *, segment_size: int = SEGMENT_SIZE, received: bool = False
+    ) -> Log:
+        """Recover the log behind `base`. Raises StoreCorrupt (nothing changed) and OSError.
+
+        `received`: the snapshot came from another member, so that the log may end before it or be another than its.
+        """
         recovered = recover(files, directory)
+        if received and not _leads_to(recovered, base):
+            opened = cls(files, directory, recovered, segment_size)
+            opened.reset(base)
+            return opened
         if recovered.next_index <= base.index:
             raise StoreCorrupt(
                 f"the log in {directory} ends at entry {recovered.next_index - 1}, before the snapshot's entry "
@@ -145,6 +156,7 @@ class Log:
             self._taken_index = min(self._taken_index, index - 1)
             self.durable_index = min(self.durable_index, index - 1)
         self._collect(encode_truncate(index), index)
+        self._lowest_truncated = min(self._lowest_truncated, index)
         while self.entries and self.entries[-1][1] >= index:
             self.entries.pop()
 
@@ -168,19 +180,20 @@ class Log:
                 records, self._collected = self._collected, []
                 header = self._header
                 self._taken_index = self._next_index - 1
+                truncated, self._lowest_truncated = self._lowest_truncated, NOTHING
             if self._failure is not None:
                 raise StoreUnavailable(self._failure)
             if not records:
                 return
             try:
-                self._write(b"".join(records), header)
+                self._write(b"".join(records), header, truncated)
             except OSError as error:
                 self._failure = f"the log in {self._directory} cannot be written any more: {error}"
                 raise StoreUnavailable(self._failure) from error
             with self._collecting:
                 self.durable_index = self._taken_index
 
-    def _write(self, payload: bytes, header: Header) -> None:
+    def _write(self, payload: bytes, header: Header, truncated: int) -> None:
         if self._file is None or self._segments[-1].size >= self._segment_size:
             self._begin_segment(header)
         assert self._file is not None
@@ -192,11 +205,12 @@ class Log:
         self.fsyncs += 1
         self._next_frame += 1
         self._segments[-1].size += len(data)
+        self._segments[-1].truncates = min(self._segments[-1].truncates, truncated)
         self.appended += len(data)
 
-    def _begin_segment(self, header: Header) -> None:
+    def _begin_segment(self, header: Header, skip: int = 0) -> None:
         """A segment takes its name when its header is on the disk, so that a named one always has a header."""
-        serial = self._segments[-1].serial + 1 if self._segments else 1
+        serial = self._segments[-1].serial + 1 + skip if self._segments else 1
         path = self._directory / segment_name(serial)
         fresh = path.with_suffix(".new")
         data = encode(0, encode_header(Header(serial, header.next_index, header.term, header.commit, header.voted_for)))
@@ -214,6 +228,58 @@ class Log:
         self._file = file
         self._segments.append(Segment(path, serial, header.next_index, len(data)))
         self._next_frame = 1
+
+    def reset(self, base: Base) -> None:
+        """Begin anew behind a snapshot of another member; everything before is gone. Nothing may wait to be flushed.
+
+        The new segment's number leaves a gap: recovery takes what is before a gap for leftovers. Raises
+        StoreUnavailable, for good.
+        """
+        with self._writing:
+            old = list(self._segments)
+            header = Header(0, base.index + 1, self.term, base.index, self.voted_for)
+            try:
+                self._begin_segment(header, skip=1)
+                self._segments = self._segments[-1:]
+                for segment in old:
+                    self._files.remove(segment.path)
+                self._files.sync_directory(self._directory)
+            except OSError as error:
+                self._failure = f"the log in {self._directory} cannot be written any more: {error}"
+                raise StoreUnavailable(self._failure) from error
+            with self._collecting:
+                self.entries = [(NO_OP, base.index, base.term)]
+                self._next_index = base.index + 1
+                self.commit = self.durable_index = self._taken_index = base.index
+
+    def read(self, index: int, size: int, base: Base) -> tuple[int, list[LogEntry]] | None:
+        """The term of the entry before `index`, and the entries from there on, about `size` bytes, from the segments.
+
+        None: they are not there any more; `base` is the snapshot's entry. Only for entries that are committed. For a
+        worker thread. Raises OSError.
+        """
+        segments = list(self._segments)
+        starts = [position for position, segment in enumerate(segments) if segment.next_index <= index]
+        if not starts:
+            return None
+        # The entry before tells its term, so begin where that one is.
+        begin = max([position for position in starts if segments[position].next_index < index], default=starts[0])
+        # Entries of that segment may have been taken back in a later one.
+        entries: list[LogEntry] = []
+        try:
+            for position in range(begin, len(segments)):
+                read_entries(self._files, segments[position], entries)
+                first_uncertain = min((later.truncates for later in segments[position + 1 :]), default=NOTHING)
+                found = [entry for entry in entries if index - 1 <= entry[1] < first_uncertain]
+                if sum(len(command) for command, _, _ in found) >= size:
+                    break
+        except FileNotFoundError:
+            return None
+        if found and found[0][1] == index - 1:
+            return found[0][2], found[1:]
+        if found and found[0][1] == index and index - 1 in (0, base.index):
+            return base.term, found
+        return None
 
     def forget_entries(self, index: int) -> None:
         """Drop the entries before `index` from memory."""
@@ -238,3 +304,13 @@ class Log:
             if self._file is not None:
                 self._file.close()
                 self._file = None
+
+
+def _leads_to(recovered: Recovered, base: Base) -> bool:
+    """Whether the log has the snapshot's entry, or begins right behind it."""
+    if not recovered.segments or recovered.next_index <= base.index:
+        return False
+    first = recovered.entries[0][1] if recovered.entries else recovered.next_index
+    if first > base.index:
+        return first == base.index + 1
+    return recovered.entries[base.index - first][2] == base.term

@@ -16,9 +16,10 @@ from orchestrator.store.flusher import Flush, Flusher
 from orchestrator.store.lock import DirectoryLock
 from orchestrator.store.log import Base, Log
 from orchestrator.store.membership import Members
-from orchestrator.store.replicated import ReplicatedStore, Settings
+from orchestrator.store.replicated import ReplicatedStore
 from orchestrator.store.sessions import Sessions
-from orchestrator.store.snapshot import load_newest, remove_older
+from orchestrator.store.settings import Settings
+from orchestrator.store.snapshot import adopt_received, load_newest, received_snapshot, remove_older
 from orchestrator.store.state import State
 from orchestrator.store.wire import NoWire, Wire
 
@@ -79,7 +80,10 @@ def _recover(files: Files, directory: Path, settings: Settings) -> tuple[State, 
         state = State(revision=snapshot.revision, compacted=snapshot.revision, items=snapshot.items)
     else:
         state = State()
-    log = Log.open(files, directory, base, segment_size=settings.segment_size)
+    received = received_snapshot(files, directory) is not None
+    log = Log.open(files, directory, base, segment_size=settings.segment_size, received=received)
+    if received:
+        adopt_received(files, directory, base.index)
     remove_older(files, directory)
     for name in files.names(directory):
         if name.endswith(".new"):

@@ -20,17 +20,15 @@ What is replaced is what would lose or confuse data (each has its test):
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Protocol
 
-import pysyncobj.syncobj
-from pysyncobj import SyncObj, SyncObjConf
-from pysyncobj.journal import Journal
+from pysyncobj import SyncObj
 from pysyncobj.node import Node
-from pysyncobj.transport import Transport
 
 from orchestrator.clock import Clock
+from orchestrator.store.engine import Member, Outlet, configuration, engine_clock
 from orchestrator.store.errors import StoreCorrupt
 from orchestrator.store.journal import DurableJournal
 from orchestrator.store.log import Base, Log
@@ -45,6 +43,8 @@ from orchestrator.store.v1.raft_pb2 import (
     ReadIndex,
     ReadIndexReply,
     RequestVote,
+    SnapshotChunk,
+    SnapshotReceived,
     TimeoutNow,
     Vote,
 )
@@ -53,58 +53,21 @@ from orchestrator.store.wire import Wire
 REGULAR: Final = b"\x00"
 """The first byte of an entry that carries a command of ours."""
 _NO_OP_KIND: Final = b"\x01"
-_NEVER: Final = 1 << 62
 _FOLLOWER: Final = 0
+_NOBODY: Final[Node | None] = None
 
 
-class _NoPickle:
-    """Stands where PySyncObj looks for `pickle`."""
+class Helper(Protocol):
+    """Whoever brings followers what is not in memory: the store."""
 
-    @staticmethod
-    def loads(data: bytes) -> object:
-        raise StoreCorrupt(f"a pickle of {len(data)} bytes was refused: nothing here reads pickles")
+    def lagging(self, replication: Replication, peer: Peer) -> None:
+        """This follower's next entry is not in memory."""
 
-    @staticmethod
-    def dumps(obj: object) -> bytes:
-        raise StoreCorrupt(f"a {type(obj).__name__} was not pickled: nothing here writes pickles")
+    def chunk(self, leader: str, chunk: SnapshotChunk) -> None:
+        """A piece of a snapshot has come from the leader."""
 
-
-class _Now(threading.local):
-    """The clock of the engine that is at work in this thread: PySyncObj asks a function for the time."""
-
-    clock: Clock | None = None
-
-    def __call__(self) -> float:
-        assert self.clock is not None
-        return self.clock.monotonic()
-
-
-def _journal(configured: object) -> Journal:
-    """In place of PySyncObj's `createJournal`: the configuration names no file but holds the journal itself."""
-    if not isinstance(configured, DurableJournal):
-        raise TypeError("the engine runs on a DurableJournal only")
-    return configured
-
-
-_now = _Now()
-pysyncobj.syncobj.pickle = _NoPickle
-pysyncobj.syncobj.createJournal = _journal
-pysyncobj.syncobj.monotonicTime = _now
-
-
-class _Outlet(Transport):  # type: ignore[misc]  # PySyncObj has no types
-    """What PySyncObj itself wants to send: only its votes; everything else is said by `Raft`."""
-
-    def __init__(self, raft: Raft, own: Node, others: Sequence[Node]) -> None:
-        super().__init__(raft, own, others)
-        self._raft = raft
-
-    def send(self, node: Node, message: Mapping[str, object]) -> bool:
-        self._raft.say_vote(node.id, message)
-        return True
-
-    def destroy(self) -> None:
-        """The wire belongs to the store."""
+    def received(self, member: str, answer: SnapshotReceived) -> None:
+        """A follower says what it has of the snapshot it is sent."""
 
 
 class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
@@ -115,8 +78,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def __init__(
         self, members: Members, log: Log, base: Base, apply: Callable[[bytes], None], *,
-        wire: Wire, clock: Clock, chance: random.Random, fresh: Callable[[int, int], None],
-        lagging: Callable[[Peer], None],
+        wire: Wire, clock: Clock, chance: random.Random, fresh: Callable[[int, int], None], helper: Helper,
     ) -> None:  # fmt: skip
         self._log = log
         self._apply = apply
@@ -124,22 +86,24 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._clock = clock
         self._chance = chance
         self._fresh = fresh
-        self._lagging = lagging
+        self._helper = helper
         self._timing = members.timing
         self.member = members.name
-        self.others = frozenset(members.others)
-        self._replication: Replication | None = None
+        self.others = tuple(sorted(members.others))
+        self.replication: Replication | None = None
+        """While this member leads."""
         self._held: list[tuple[int, str, Message]] = []
         self._round = 0
         self._granted: set[str] = set()
         self._transferring = False
-        _now.clock = clock
+        engine_clock.clock = clock
         self._heard = 0.0
         self._stand_at = 0.0
         self._wait_for_leader()
         super().__init__(
-            Node(self.member), [Node(name) for name in sorted(self.others)],
-            conf=_configuration(DurableJournal(log), self._timing.election), transportClass=_Outlet,
+            Member(self.member), [Member(name) for name in self.others],
+            conf=configuration(DurableJournal(log), self._timing.election),
+            transportClass=partial(Outlet, say=self._say_vote),
         )  # fmt: skip
         for node in self.otherNodes:
             # PySyncObj sends to connected nodes only; what is connected is the wire's business.
@@ -179,8 +143,8 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
     @property
     def deadline(self) -> float:
         """When this member has something to do even if nothing happens."""
-        if self._replication is not None:
-            return min((peer.beat for peer in self._replication.peers.values()), default=float("inf"))
+        if self.replication is not None:
+            return min((peer.beat for peer in self.replication.peers.values()), default=float("inf"))
         return self._stand_at
 
     def propose(self, command: bytes) -> None:
@@ -188,25 +152,25 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         if self.leads:
             self._applyCommand(REGULAR + command, None)
         elif (leader := self.leader) is not None:
-            self._say(leader, Message(proposal=Proposal(command=command)))
+            self.say(leader, Message(proposal=Proposal(command=command)))
 
     def read_index(self, id: int) -> None:
         """Ask how far to apply before a read is fresh."""
-        if self._replication is not None:
-            self._replication.read_index(self.member, id, self.commit)
+        if self.replication is not None:
+            self.replication.read_index(self.member, id, self.commit)
             self._answer_reads()
         elif (leader := self.leader) is not None:
-            self._say(leader, Message(read_index=ReadIndex(id=id)))
+            self.say(leader, Message(read_index=ReadIndex(id=id)))
 
     def tick(self) -> None:
         """Commit and apply what can be, then append what was proposed. Only to be called while the log is flushed."""
-        _now.clock = self._clock
+        engine_clock.clock = self._clock
         now = self._clock.monotonic()
         if not self.leads and self.others and now >= self._stand_at:
             self._ask_around(now)
-        if self._replication is not None:
+        if self.replication is not None:
             for node in self.otherNodes:
-                peer = self._replication.peers[node.id]
+                peer = self.replication.peers[node.id]
                 self._SyncObj__lastResponseTime[node] = peer.heard
                 self._SyncObj__raftMatchIndex[node] = peer.match
         self.doTick(0)
@@ -215,8 +179,8 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def send(self) -> None:
         """Send followers what they lack; also while the disk is at work, beside which it goes on."""
-        if self._replication is not None:
-            self._replication.replicate(self._clock.monotonic(), self.commit)
+        if self.replication is not None:
+            self.replication.replicate(self._clock.monotonic(), self.commit)
 
     def flushed(self) -> None:
         """The log has been flushed: say what may now be promised."""
@@ -227,11 +191,11 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def hand_over(self) -> None:
         """Have the follower that has most take over the lead, if one is up to date."""
-        if self._replication is None:
+        if self.replication is None:
             return
-        best = max(self._replication.peers.values(), key=lambda peer: peer.match, default=None)
+        best = max(self.replication.peers.values(), key=lambda peer: peer.match, default=None)
         if best is not None and best.match == self._log.next_index - 1:
-            self._say(best.name, Message(timeout_now=TimeoutNow()))
+            self.say(best.name, Message(timeout_now=TimeoutNow()))
 
     # Messages.
 
@@ -239,7 +203,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         """One message of another member. Raises StoreCorrupt, and StoreUnavailable when a vote cannot be written."""
         if member not in self.others:
             return
-        _now.clock = self._clock
+        engine_clock.clock = self._clock
         match message.WhichOneof("body"):
             case "request_vote":
                 self._asked_for_vote(member, message, message.request_vote)
@@ -249,74 +213,95 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
                 self._append(member, message, message.append_entries)
             case "appended":
                 self._catch_up_with_term(message.term)
-                if self._replication is not None and message.term == self.raftCurrentTerm:
-                    self._replication.appended(member, message.sequence, message.appended, self._clock.monotonic())
+                if self.replication is not None and message.term == self.raftCurrentTerm:
+                    self.replication.appended(member, message.sequence, message.appended, self._clock.monotonic())
                     self._answer_reads()
             case "proposal":
                 if self.leads:
                     self._applyCommand(REGULAR + message.proposal.command, None)
             case "read_index":
-                if self._replication is not None:
-                    self._replication.read_index(member, message.read_index.id, self.commit)
+                if self.replication is not None:
+                    self.replication.read_index(member, message.read_index.id, self.commit)
             case "read_index_reply":
                 self._fresh(message.read_index_reply.id, message.read_index_reply.index)
+            case "snapshot_chunk":
+                if message.term >= self.raftCurrentTerm:
+                    self._follow(member, message.term)
+                    self._helper.chunk(member, message.snapshot_chunk)
+            case "snapshot_received":
+                if self.replication is not None and message.term == self.raftCurrentTerm:
+                    self.replication.peers[member].heard = self._clock.monotonic()
+                    self._helper.received(member, message.snapshot_received)
             case "timeout_now":
                 if message.term == self.raftCurrentTerm and self.leader == member:
                     self._stand(transferring=True)
         self._follow_state()
 
-    def _say(self, member: str, message: Message) -> None:
+    def say(self, member: str, message: Message) -> None:
         message.term = self.raftCurrentTerm
         self._wire.send(member, message)
 
     def _answer_reads(self) -> None:
-        assert self._replication is not None
-        for member, id, index in self._replication.fresh_reads():
+        assert self.replication is not None
+        for member, id, index in self.replication.fresh_reads():
             if member == self.member:
                 self._fresh(id, index)
             else:
-                self._say(member, Message(read_index_reply=ReadIndexReply(id=id, index=index)))
+                self.say(member, Message(read_index_reply=ReadIndexReply(id=id, index=index)))
 
     def _catch_up_with_term(self, term: int) -> None:
         """Raft, section 5.1: whoever hears of a later term follows."""
         if term > self.raftCurrentTerm:
             self._SyncObj__setCurrentTerm(term, None)
             self._SyncObj__setState(_FOLLOWER)
-            self._SyncObj__raftLeader = None
+            self._SyncObj__raftLeader = _NOBODY
 
     def _follow_state(self) -> None:
         """Begin or end the work of a leader as PySyncObj has decided."""
         term: int = self.raftCurrentTerm
         if not self.leads:
-            if self._replication is not None:
+            if self.replication is not None:
                 self._wait_for_leader()
-            self._replication = None
-        elif self._replication is None:
-            self._replication = Replication(
+            self.replication = None
+        elif self.replication is None:
+            self.replication = Replication(
                 self._log, self._wire, self.others, term, first_index=self._SyncObj__noopIDx,
-                now=self._clock.monotonic(), heartbeat=self._timing.heartbeat, lagging=self._lagging,
+                now=self._clock.monotonic(), heartbeat=self._timing.heartbeat, lagging=self._lags,
             )  # fmt: skip
 
+    def _lags(self, peer: Peer) -> None:
+        assert self.replication is not None
+        self._helper.lagging(self.replication, peer)
+
     # Following.
+
+    def _follow(self, leader: str, term: int) -> None:
+        """Somebody has shown to be the leader of this term, or of a later one."""
+        self._catch_up_with_term(term)
+        if self.leads:
+            raise StoreCorrupt(f"{leader} and {self.member} both lead in term {term}")
+        self._SyncObj__setState(_FOLLOWER)
+        self._SyncObj__raftLeader = Member(leader)
+        self._SyncObj__raftElectionDeadline = float("inf")
+        self._wait_for_leader()
+        self._heard = self._clock.monotonic()
+
+    def install(self, base: Base) -> None:
+        """The state and the log are now those behind another member's snapshot."""
+        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = base.index
+        self._held = [held for held in self._held if held[0] <= base.index]
 
     def _append(self, leader: str, message: Message, body: AppendEntries) -> None:
         if message.term < self.raftCurrentTerm:
             # The answer's term tells an old leader that it is one.
-            self._say(leader, Message(sequence=message.sequence, appended=Appended(success=False)))
+            self.say(leader, Message(sequence=message.sequence, appended=Appended(success=False)))
             return
-        self._catch_up_with_term(message.term)
-        if self.leads:
-            raise StoreCorrupt(f"{leader} and {self.member} both lead in term {message.term}")
-        self._SyncObj__setState(_FOLLOWER)
-        self._SyncObj__raftLeader = Node(leader)
-        self._SyncObj__raftElectionDeadline = float("inf")
-        self._wait_for_leader()
-        self._heard = self._clock.monotonic()
+        self._follow(leader, message.term)
         offered = [(entry.command, entry.index, entry.term) for entry in body.entries]
         verdict = reconcile(self._log.entries, self.commit, Offer(body.previous_index, body.previous_term, offered))
         if isinstance(verdict, Refuse):
             refusal = Appended(success=False, resume_index=verdict.resume)
-            self._say(leader, Message(sequence=message.sequence, appended=refusal))
+            self.say(leader, Message(sequence=message.sequence, appended=refusal))
             return
         if verdict.truncate:
             self._log.truncate(verdict.truncate)
@@ -346,7 +331,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
     def _ask_around(self, now: float) -> None:
         """Ask the others whether they would elect this member; its term does not change by that."""
         self._wait_for_leader()
-        self._SyncObj__raftLeader = None
+        self._SyncObj__raftLeader = _NOBODY
         self._round += 1
         self._granted = {self.member}
         term = self.raftCurrentTerm + 1
@@ -379,7 +364,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             answer.term = message.term if granted else self.raftCurrentTerm
             self._wire.send(member, answer)
         elif message.term < self.raftCurrentTerm:
-            self._say(member, Message(vote=Vote(granted=False)))
+            self.say(member, Message(vote=Vote(granted=False)))
         else:
             self._engine_receives(member, {
                 "type": "request_vote", "term": message.term,
@@ -403,16 +388,16 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._granted.add(member)
         return before < len(self._granted) == (len(self.others) + 1) // 2 + 1
 
-    def say_vote(self, member: str, message: Mapping[str, object]) -> None:
+    def _say_vote(self, member: str, message: Mapping[str, object]) -> None:
         """PySyncObj asks for a vote or gives one."""
         if message["type"] == "request_vote":
-            self._say(member, Message(request_vote=self._candidacy(False)))
+            self.say(member, Message(request_vote=self._candidacy(False)))
         elif message["type"] == "response_vote":
             self._wait_for_leader()
-            self._say(member, Message(vote=Vote(granted=True)))
+            self.say(member, Message(vote=Vote(granted=True)))
 
     def _engine_receives(self, member: str, message: Mapping[str, object]) -> None:
-        self._SyncObj__onMessageReceived(Node(member), message)
+        self._SyncObj__onMessageReceived(Member(member), message)
 
     # In place of PySyncObj's private methods.
 
@@ -432,19 +417,3 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def _SyncObj__parseChangeClusterRequest(self, command: bytes) -> None:  # noqa: N802
         """No entry changes the membership: such entries would be pickles."""
-
-
-def _configuration(journal: DurableJournal, election: float) -> SyncObjConf:
-    return SyncObjConf(
-        autoTick=False,
-        journalFile=journal,
-        commandsQueueSize=0,
-        appendEntriesPeriod=0.001,
-        raftMinTimeout=0.0031,
-        raftMaxTimeout=0.004,
-        leaderFallbackTimeout=election,
-        # Snapshots are the store's business: PySyncObj's compaction pickles and forks.
-        logCompactionMinEntries=_NEVER,
-        logCompactionMinTime=_NEVER,
-        useFork=False,
-    )

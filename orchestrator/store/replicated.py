@@ -20,26 +20,29 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.clock import Clock
-from orchestrator.store.command import Compact, Limits, decode_group, encode_compact, encode_txn
-from orchestrator.store.errors import StoreBusy, StoreUnavailable
+from orchestrator.store.catch_up import CatchUp
+from orchestrator.store.command import Compact, decode_group, encode_compact, encode_txn
+from orchestrator.store.errors import NothingWritten, StoreBusy, StoreUnavailable
 from orchestrator.store.files import Files
 from orchestrator.store.flusher import Flush, Flusher
+from orchestrator.store.installation import Installation
 from orchestrator.store.interface import Compare, Delete, KeyValue, Put, RangeResult, StoreStatus, TxnResult
 from orchestrator.store.lock import DirectoryLock
 from orchestrator.store.log import Base, Log
 from orchestrator.store.membership import Members
 from orchestrator.store.raft import Raft
 from orchestrator.store.reads import Reads
-from orchestrator.store.replication import Peer
-from orchestrator.store.retention import Kept, Retention
+from orchestrator.store.replication import Peer, Replication
+from orchestrator.store.retention import Retention
 from orchestrator.store.sessions import Sessions
+from orchestrator.store.settings import Settings
+from orchestrator.store.snapshot import Snapshot
 from orchestrator.store.snapshotter import Snapshotter
 from orchestrator.store.state import State
-from orchestrator.store.v1.raft_pb2 import Message
+from orchestrator.store.v1.raft_pb2 import Message, SnapshotChunk, SnapshotReceived
 from orchestrator.store.watch import Hub, HubWatch
 from orchestrator.store.wire import Wire
 from orchestrator.store.writes import WriteLimits, Writes
@@ -53,28 +56,6 @@ _GROUPS_ALONE = 2
 _GROUPS_TOGETHER = 4
 """Groups on their way to the others; with more of them, fewer writers would share one."""
 _INCARNATIONS = 1 << 62
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything about a store that can be tuned."""
-
-    member: str = "local"
-    limits: Limits = field(default_factory=Limits)
-    kept: Kept = field(default_factory=Kept)
-    backlog: int = 10_000
-    """Events a watcher may be behind."""
-    pending_writes: int = 16_384
-    pending_bytes: int = 64 << 20
-    group_writes: int = 1024
-    group_bytes: int = 4 << 20
-    segment_size: int = 16 << 20
-    entries_in_memory: int = 256
-    """Applied entries kept in memory; followers that are further behind are served from the segments."""
-    snapshot_bytes: int = 32 << 20
-    """A snapshot is taken when the log has grown by this much, and by the size of the data, since the last."""
-    snapshot_entries: int = 50_000
-    """Or by this many entries: they are replayed at the start, which takes about 20 microseconds each."""
 
 
 class ReplicatedStore:
@@ -118,8 +99,12 @@ class ReplicatedStore:
         self._failed = asyncio.Event()
         self._raft = Raft(
             members, durable, base, self._apply,
-            wire=wire, clock=clock, chance=chance, fresh=self._fresh, lagging=self._lagging,
+            wire=wire, clock=clock, chance=chance, fresh=self._fresh, helper=self,
         )  # fmt: skip
+        self._catch_up = CatchUp(
+            files, directory, durable, clock, newest=lambda: self._snapshotter.base, again=members.timing.election
+        )
+        self._installation = Installation(files, directory, durable, self._quiet, self._install)
         self._reads = Reads(self._raft.read_index, patience)
         self._flusher = flush(durable.flush, self._flushed, self._loop)
 
@@ -261,7 +246,7 @@ class ReplicatedStore:
             self._turn()
 
     def _receive(self, member: str, message: Message) -> None:
-        if self._failure is not None:
+        if self._failure is not None or self._installation.replacing:
             return
         try:
             self._raft.receive(member, message)
@@ -287,8 +272,40 @@ class ReplicatedStore:
         self._timer = None
         self._wake()
 
-    def _lagging(self, peer: Peer) -> None:
-        """A follower needs what is not in memory any more."""
+    # What the engine hands on: followers that are far behind, and being one.
+
+    def lagging(self, replication: Replication, peer: Peer) -> None:
+        self._catch_up.help(self._raft, replication, peer)
+
+    def received(self, member: str, answer: SnapshotReceived) -> None:
+        self._catch_up.received(member, answer)
+
+    def chunk(self, leader: str, chunk: SnapshotChunk) -> None:
+        answer = self._installation.chunk(chunk)
+        if answer is not None:
+            self._raft.say(leader, Message(snapshot_received=answer))
+
+    def _quiet(self) -> bool:
+        """Have the log left alone, from now on until `_install`; False: it cannot be just now."""
+        if self._flushing or self._log.dirty or self._failure is not None:
+            return False
+        self._flushing = True
+        return True
+
+    def _install(self, snapshot: Snapshot | None) -> None:
+        """Go on from another member's snapshot, behind which the log begins now; None: it could not be put there."""
+        self._flushing = False
+        if snapshot is None:
+            self._fail(self._log.failure or "a snapshot of the leader could not be put in the log's place")
+            return
+        self._state = State(revision=snapshot.revision, compacted=snapshot.revision, items=snapshot.items)
+        self._sessions = Sessions(snapshot.sessions)
+        self._raft.install(snapshot.base)
+        self._snapshotter.installed(snapshot.base)
+        self._hub.reset(snapshot.revision)
+        author = self._writes
+        self._writes.skipped(lambda number: self._sessions.has_applied(author.member, author.incarnation, number))
+        self._wake()
 
     def _apply(self, command: bytes) -> None:
         """One committed entry: called by the engine, in log order, also for what the log held at the start."""
@@ -353,7 +370,7 @@ class ReplicatedStore:
         """Nobody waits for a majority that has long been away."""
         away = 0.0 if self._alone else self._clock.monotonic() - self._led_at
         if away > self._timing.patience:
-            raise StoreUnavailable(f"this member has had no leader for {away:.0f} s: it reaches no majority")
+            raise NothingWritten(f"this member has had no leader for {away:.0f} s: it reaches no majority")
 
     def _fail(self, reason: str) -> None:
         """Stop for good: writers in flight learn that their fate is unknown, watchers are cut."""
@@ -420,6 +437,8 @@ class ReplicatedStore:
         self.halt("the store is closed")
         if self._age_task is not None:
             await asyncio.wait([self._age_task])
+        await self._catch_up.stop()
+        await self._installation.stop()
         await self._snapshotter.stop()
         self._flusher.stop()
         await self._wire.close()

@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from orchestrator.store.errors import StoreCorrupt
 from orchestrator.store.files import Files
@@ -24,6 +25,9 @@ from orchestrator.store.record import Entry, Header, Truncate, Vote, decode_head
 _NAME = re.compile(r"log-(\d{10})")
 
 
+NOTHING: Final = 1 << 63
+
+
 @dataclass(slots=True)
 class Segment:
     path: Path
@@ -31,6 +35,8 @@ class Segment:
     next_index: int
     """The index of the first entry written to it."""
     size: int
+    truncates: int = NOTHING
+    """The lowest index that a record in it takes back; NOTHING: it only appends."""
 
 
 @dataclass(slots=True)
@@ -83,19 +89,33 @@ def _read_segment(recovered: Recovered, path: Path, serial: int, data: bytes, *,
             )
         recovered.torn = len(data) - end
     try:
-        _replay(recovered, decode_header(found[0].payload), serial, found[1:])
+        truncates = _replay(recovered, decode_header(found[0].payload), serial, found[1:])
     except StoreCorrupt as error:
         raise StoreCorrupt(f"{path}: {error}") from error
     first = decode_header(found[0].payload).next_index
-    recovered.segments.append(Segment(path, serial, first, end))
+    recovered.segments.append(Segment(path, serial, first, end, truncates))
     recovered.next_frame = len(found)
 
 
-def _replay(recovered: Recovered, header: Header, serial: int, found: Sequence[Frame]) -> None:
+def read_entries(files: Files, segment: Segment, into: list[tuple[bytes, int, int]]) -> None:
+    """Continue `into` with the entries of a segment that recovery or this process knows to be sound."""
+    for frame in list(frames(files.read(segment.path), 0))[1:]:
+        for record in decode_records(frame.payload):
+            match record:
+                case Entry(index, term, _, command):
+                    into.append((command, index, term))
+                case Truncate(index):
+                    while into and into[-1][1] >= index:
+                        into.pop()
+
+
+def _replay(recovered: Recovered, header: Header, serial: int, found: Sequence[Frame]) -> int:
+    """Returns the lowest index that is taken back."""
     if header.serial != serial:
         raise StoreCorrupt(f"the header says it is segment {header.serial}")
     if recovered.segments and header.next_index != recovered.next_index:
         raise StoreCorrupt(f"it begins at index {header.next_index}, the segment before ends at {recovered.next_index}")
+    truncates = NOTHING
     recovered.next_index = header.next_index
     recovered.term, recovered.voted_for = header.term, header.voted_for
     recovered.commit = max(recovered.commit, header.commit)
@@ -114,3 +134,5 @@ def _replay(recovered: Recovered, header: Header, serial: int, found: Sequence[F
                     while recovered.entries and recovered.entries[-1][1] >= index:
                         recovered.entries.pop()
                     recovered.next_index = index
+                    truncates = min(truncates, index)
+    return truncates

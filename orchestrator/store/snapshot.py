@@ -31,6 +31,16 @@ _END_MAGIC = b"NVSNAPND"
 _ITEM = struct.Struct("<HIQQ")
 _SESSION = struct.Struct("<BQQI")
 _NAME = re.compile(r"snapshot-(\d{20})")
+_RECEIVED = re.compile(r"received-(\d{20})")
+
+
+def snapshot_name(index: int) -> str:
+    return f"snapshot-{index:020d}"
+
+
+def received_name(index: int) -> str:
+    """Of a snapshot that came from another member, until this member's log begins behind it."""
+    return f"received-{index:020d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class SnapshotWriter:
     def __init__(self, files: Files, directory: Path, base: Base, revision: int, sessions: Sequence[Session]) -> None:
         self._files = files
         self._directory = directory
-        self._path = directory / f"snapshot-{base.index:020d}"
+        self._path = directory / snapshot_name(base.index)
         self._fresh = self._path.with_suffix(".new")
         self._file: File = files.create(self._fresh)
         self._number = 0
@@ -87,14 +97,28 @@ class SnapshotWriter:
 
 def load_newest(files: Files, directory: Path) -> Snapshot | None:
     """The newest snapshot; None: there is none. Raises StoreCorrupt when it does not check."""
-    names = _names(files, directory)
+    received = received_snapshot(files, directory)
+    names = [received] if received else _names(files, directory)
     if not names:
         return None
     path = directory / names[-1]
     try:
-        return _parse(files.read(path))
+        return parse_snapshot(files.read(path))
     except StoreCorrupt as error:
         raise StoreCorrupt(f"{path}: {error}. Nothing was changed; restore it from a backup") from error
+
+
+def received_snapshot(files: Files, directory: Path) -> str | None:
+    """A snapshot of another member whose installation the end of the process interrupted; None: there is none."""
+    received = [name for name in files.names(directory) if _RECEIVED.fullmatch(name)]
+    return received[-1] if received else None
+
+
+def adopt_received(files: Files, directory: Path, index: int) -> None:
+    """The log begins behind the received snapshot now: it is this member's newest."""
+    files.rename(directory / received_name(index), directory / snapshot_name(index))
+    files.sync_directory(directory)
+    remove_older(files, directory)
 
 
 def remove_older(files: Files, directory: Path) -> None:
@@ -107,7 +131,8 @@ def _names(files: Files, directory: Path) -> Sequence[str]:
     return [name for name in files.names(directory) if _NAME.fullmatch(name)]
 
 
-def _parse(data: bytes) -> Snapshot:
+def parse_snapshot(data: bytes) -> Snapshot:
+    """Raises StoreCorrupt."""
     found = list(frames(data, 0))
     end = found[-1].end if found else 0
     if end < len(data) or len(found) < 2:

@@ -47,6 +47,11 @@ class Snapshotter:
         work = self._take(state, applied, sessions)
         self._task = asyncio.get_running_loop().create_task(work, name="store-snapshot")
 
+    def installed(self, base: Base) -> None:
+        """Another member's snapshot has become this one's newest."""
+        self.base = base
+        self._appended_then, self._applied_then = self._log.appended, base.index
+
     async def stop(self) -> None:
         """Abandon a snapshot that is being written."""
         self._stopping = True
@@ -59,6 +64,9 @@ class Snapshotter:
         started = self._clock.monotonic()
         try:
             if not await self._write(state, base, revision, sessions):
+                return
+            if base.index < self.base.index:
+                # A newer one came from the leader meanwhile; `finish` kept that.
                 return
             self.base = base
             await asyncio.to_thread(self._log.remove_segments, base.index)

@@ -78,6 +78,12 @@ class Hub:
             if not by_prefix:
                 del self._watchers[len(watcher.prefix)]
 
+    def reset(self, revision: int) -> None:
+        """Begin anew at a later revision: the events up to it are not known here, so every watcher has to list."""
+        self.fail(Compacted(revision))
+        self.revision = self.floor = revision
+        self._history.clear()
+
     def fail(self, error: StoreError) -> None:
         """End all watches with `error`."""
         for by_prefix in tuple(self._watchers.values()):

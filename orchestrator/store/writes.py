@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.store.command import Origin, encode_group
-from orchestrator.store.errors import StoreBusy, StoreError, StoreUnavailable
+from orchestrator.store.errors import NothingWritten, StoreBusy, StoreError, StoreUnavailable
 from orchestrator.store.interface import TxnResult
 
 Results = Sequence[TxnResult | None]
@@ -128,13 +128,13 @@ class Writes:
         while self._pending and now >= self._pending[0].give_up:
             pending = self._pending.popleft()
             self._pending_bytes -= len(pending.command)
-            self._end([pending], StoreUnavailable(f"{why}; nothing was written"))
+            self._end([pending], NothingWritten(f"{why}; nothing was written"))
 
     def fail(self, reason: str) -> None:
         """This member has stopped for good."""
         for group in self._groups.values():
             self._end(group.writes, StoreUnavailable(f"{reason}; whether the write survives is unknown"))
-        self._end(self._pending, StoreUnavailable(f"{reason}; nothing was written"))
+        self._end(self._pending, NothingWritten(f"{reason}; nothing was written"))
         self._groups.clear()
         self._pending.clear()
 

@@ -17,10 +17,22 @@ from orchestrator.store.journal import DurableJournal
 from orchestrator.store.log import Base, Log
 from orchestrator.store.membership import Members
 from orchestrator.store.raft import Raft
+from orchestrator.store.replication import Peer, Replication
 from orchestrator.store.segment import recover
+from orchestrator.store.v1.raft_pb2 import SnapshotChunk, SnapshotReceived
 from orchestrator.store.wire import NoWire
 
 FILES = DiskFiles()
+
+
+class Nobody:
+    """Helps nobody: there is nobody else."""
+
+    def lagging(self, replication: Replication, peer: Peer) -> None: ...
+
+    def chunk(self, leader: str, chunk: SnapshotChunk) -> None: ...
+
+    def received(self, member: str, answer: SnapshotReceived) -> None: ...
 
 
 class Member:
@@ -32,7 +44,7 @@ class Member:
         self.raft = Raft(
             Members("n1"), self.log, base or Base(), self.applied.append,
             wire=NoWire(), clock=SystemClock(), chance=random.Random(1),
-            fresh=lambda id, index: None, lagging=lambda peer: None,
+            fresh=lambda id, index: None, helper=Nobody(),
         )  # fmt: skip
 
     def turn(self) -> None:
