@@ -4,6 +4,7 @@
 #   make test    unit, integration and node tests (the last with real containerd and nftables)
 #   make lint    ruff, mypy --strict, import contracts
 #   make bench   the numbers of the README; one alone by B=name (pod_start, service, cold, cli, memory, store)
+#   make torture the store under a nemesis, in virtual time, for SECONDS=60
 #   make clean   removes what the others made here
 
 SHELL := /bin/bash
@@ -14,7 +15,7 @@ PACKAGES := python3-venv containerd runc containernetworking-plugins nftables co
 STAMP := $(VENV)/.installed
 PROTOS := $(wildcard proto/*/*/*/*.proto proto/*/*/*.proto)
 
-.PHONY: demo test lint bench proto packages clean
+.PHONY: demo test lint bench torture proto packages clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -55,6 +56,10 @@ test: proto
 
 bench: proto
 	@$(BIN)/python -m tests.bench $(B)
+
+SECONDS ?= 60
+torture: proto
+	@$(BIN)/python -m tests.torture --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

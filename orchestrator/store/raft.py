@@ -22,7 +22,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from pysyncobj import SyncObj
 from pysyncobj.node import Node
@@ -34,7 +34,7 @@ from orchestrator.store.journal import DurableJournal
 from orchestrator.store.log import Base, Log
 from orchestrator.store.membership import Members
 from orchestrator.store.reconcile import Offer, Refuse, reconcile
-from orchestrator.store.replication import Peer, Replication
+from orchestrator.store.replication import Helper, Peer, Replication
 from orchestrator.store.v1.raft_pb2 import (
     Appended,
     AppendEntries,
@@ -43,8 +43,6 @@ from orchestrator.store.v1.raft_pb2 import (
     ReadIndex,
     ReadIndexReply,
     RequestVote,
-    SnapshotChunk,
-    SnapshotReceived,
     TimeoutNow,
     Vote,
 )
@@ -55,19 +53,6 @@ REGULAR: Final = b"\x00"
 _NO_OP_KIND: Final = b"\x01"
 _FOLLOWER: Final = 0
 _NOBODY: Final[Node | None] = None
-
-
-class Helper(Protocol):
-    """Whoever brings followers what is not in memory: the store."""
-
-    def lagging(self, replication: Replication, peer: Peer) -> None:
-        """This follower's next entry is not in memory."""
-
-    def chunk(self, leader: str, chunk: SnapshotChunk) -> None:
-        """A piece of a snapshot has come from the leader."""
-
-    def received(self, member: str, answer: SnapshotReceived) -> None:
-        """A follower says what it has of the snapshot it is sent."""
 
 
 class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types

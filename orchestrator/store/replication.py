@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from orchestrator.store.log import Log, LogEntry
-from orchestrator.store.v1.raft_pb2 import Appended, AppendEntries, Entry, Message
+from orchestrator.store.v1.raft_pb2 import Appended, AppendEntries, Entry, Message, SnapshotChunk, SnapshotReceived
 from orchestrator.store.wire import Wire
 
 MESSAGE_BYTES = 1 << 20
@@ -158,6 +159,19 @@ class Replication:
         fresh = [read for read in self._reads if read.sequence <= confirmed]
         self._reads = [read for read in self._reads if read.sequence > confirmed]
         return [(read.member, read.id, read.index) for read in fresh]
+
+
+class Helper(Protocol):
+    """Whoever brings followers what is not in memory: the store."""
+
+    def lagging(self, replication: Replication, peer: Peer) -> None:
+        """This follower's next entry is not in memory."""
+
+    def chunk(self, leader: str, chunk: SnapshotChunk) -> None:
+        """A piece of a snapshot has come from the leader."""
+
+    def received(self, member: str, answer: SnapshotReceived) -> None:
+        """A follower says what it has of the snapshot it is sent."""
 
 
 def take(entries: list[LogEntry], position: int) -> list[LogEntry]:
