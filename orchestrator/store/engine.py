@@ -16,7 +16,6 @@ from pysyncobj.journal import Journal
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from orchestrator.clock import Clock
 from orchestrator.store.errors import StoreCorrupt
 from orchestrator.store.journal import DurableJournal
 
@@ -36,13 +35,12 @@ class _NoPickle:
 
 
 class _Now(threading.local):
-    """The clock of the engine that is at work in this thread: PySyncObj asks a function for the time."""
+    """The time for the engine that is at work in this thread, set when its turn begins: PySyncObj asks a function."""
 
-    clock: Clock | None = None
+    time = 0.0
 
     def __call__(self) -> float:
-        assert self.clock is not None
-        return self.clock.monotonic()
+        return self.time
 
 
 def _journal(configured: object) -> Journal:

@@ -81,7 +81,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._round = 0
         self._granted: set[str] = set()
         self._transferring = False
-        engine_clock.clock = clock
+        engine_clock.time = clock.monotonic()
         self._heard = 0.0
         self._stand_at = 0.0
         self._wait_for_leader()
@@ -149,11 +149,10 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def tick(self) -> None:
         """Commit and apply what can be, then append what was proposed. Only to be called while the log is flushed."""
-        engine_clock.clock = self._clock
-        now = self._clock.monotonic()
+        now = engine_clock.time = self._clock.monotonic()
         if not self.leads and self.others and now >= self._stand_at:
             self._ask_around(now)
-        if self.replication is not None:
+        if self.replication is not None and self.others:
             for node in self.otherNodes:
                 peer = self.replication.peers[node.id]
                 self._SyncObj__lastResponseTime[node] = peer.heard
@@ -164,7 +163,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def send(self) -> None:
         """Send followers what they lack; also while the disk is at work, beside which it goes on."""
-        if self.replication is not None:
+        if self.replication is not None and self.others:
             self.replication.replicate(self._clock.monotonic(), self.commit)
 
     def flushed(self) -> None:
@@ -188,7 +187,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         """One message of another member. Raises StoreCorrupt, and StoreUnavailable when a vote cannot be written."""
         if member not in self.others:
             return
-        engine_clock.clock = self._clock
+        engine_clock.time = self._clock.monotonic()
         match message.WhichOneof("body"):
             case "request_vote":
                 self._asked_for_vote(member, message, message.request_vote)

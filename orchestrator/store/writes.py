@@ -63,6 +63,9 @@ class Writes:
         self._groups: dict[int, _Group] = {}
         self._next_number = 1
 
+    def __bool__(self) -> bool:
+        return bool(self._pending or self._groups)
+
     def __len__(self) -> int:
         return len(self._pending) + sum(len(group.writes) for group in self._groups.values())
 
