@@ -13,7 +13,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := python3-venv containerd runc containernetworking-plugins nftables conntrack busybox-static iproute2
 STAMP := $(VENV)/.installed
-PROTOS := $(wildcard proto/*/*/*/*.proto proto/*/*/*.proto)
 
 .PHONY: demo test lint bench torture proto packages clean
 .DEFAULT_GOAL := help
