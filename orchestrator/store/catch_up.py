@@ -92,9 +92,13 @@ class CatchUp:
         while raft.replication is replication and peer.match < base.index:
             piece = data[offset : offset + CHUNK_BYTES]
             chunk = SnapshotChunk(
-                last_index=base.index, last_term=base.term, offset=offset, data=piece,
-                checksum=google_crc32c.value(piece), size=len(data),
-            )  # fmt: skip
+                last_index=base.index,
+                last_term=base.term,
+                offset=offset,
+                data=piece,
+                checksum=google_crc32c.value(piece),
+                size=len(data),
+            )
             raft.say(peer.name, Message(snapshot_chunk=chunk))
             news.clear()
             try:

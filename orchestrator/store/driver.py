@@ -61,10 +61,22 @@ class Driver:
     """One member at work; what callers see of it is `ReplicatedStore`."""
 
     def __init__(
-        self, directory: Path, lock: DirectoryLock, state: State, sessions: Sessions, base: Base, durable: Log, *,
-        files: Files, clock: Clock, settings: Settings, members: Members, wire: Wire, chance: random.Random,
+        self,
+        directory: Path,
+        lock: DirectoryLock,
+        state: State,
+        sessions: Sessions,
+        base: Base,
+        durable: Log,
+        *,
+        files: Files,
+        clock: Clock,
+        settings: Settings,
+        members: Members,
+        wire: Wire,
+        chance: random.Random,
         flush: Flush = Flusher,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._lock, self._clock = lock, clock
         self._settings = settings
         self._alone = not members.others
@@ -97,9 +109,16 @@ class Driver:
         self._failure: str | None = "the store is not open yet"
         self._failed = asyncio.Event()
         self._raft = Raft(
-            members, durable, base, self._apply,
-            wire=wire, clock=clock, chance=chance, fresh=self._fresh, helper=self,
-        )  # fmt: skip
+            members,
+            durable,
+            base,
+            self._apply,
+            wire=wire,
+            clock=clock,
+            chance=chance,
+            fresh=self._fresh,
+            supplier=self,
+        )
         self._catch_up = CatchUp(
             files, directory, durable, clock, newest=lambda: self._snapshotter.base, again=members.timing.election
         )

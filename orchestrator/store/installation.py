@@ -79,9 +79,13 @@ class Installation:
     """Takes chunks, and puts the snapshot in the place of the log and the state when it is whole."""
 
     def __init__(
-        self, files: Files, directory: Path, durable: Log, quiet: Callable[[], bool],
+        self,
+        files: Files,
+        directory: Path,
+        durable: Log,
+        quiet: Callable[[], bool],
         install: Callable[[Snapshot | None], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`quiet` has everybody leave the log alone, if it can be; `install` is called once the log is replaced."""
         self._files, self._directory, self._log = files, directory, durable
         self._incoming = Incoming(files, directory)

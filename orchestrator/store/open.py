@@ -25,10 +25,16 @@ from orchestrator.store.wire import NoWire, Wire
 
 
 async def open_store(
-    directory: Path, *, clock: Clock, settings: Settings | None = None, files: Files | None = None,
-    members: Members | None = None, wire: Wire | None = None, chance: random.Random | None = None,
+    directory: Path,
+    *,
+    clock: Clock,
+    settings: Settings | None = None,
+    files: Files | None = None,
+    members: Members | None = None,
+    wire: Wire | None = None,
+    chance: random.Random | None = None,
     flush: Flush = Flusher,
-) -> ReplicatedStore:  # fmt: skip
+) -> ReplicatedStore:
     """Open the store in `directory`, made if it is missing.
 
     Alone, which is the default, it is returned ready. With other `members`, which it talks to over the `wire`, it is
@@ -57,9 +63,20 @@ async def open_store(
         raise
     try:
         store = ReplicatedStore(
-            directory, lock, state, sessions, base, log, files=files, clock=clock, settings=settings, members=members,
-            wire=wire or NoWire(), chance=chance or random.Random(), flush=flush,
-        )  # fmt: skip
+            directory,
+            lock,
+            state,
+            sessions,
+            base,
+            log,
+            files=files,
+            clock=clock,
+            settings=settings,
+            members=members,
+            wire=wire or NoWire(),
+            chance=chance or random.Random(),
+            flush=flush,
+        )
     except BaseException:
         log.close()
         lock.release()

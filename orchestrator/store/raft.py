@@ -34,7 +34,7 @@ from orchestrator.store.journal import DurableJournal
 from orchestrator.store.log import Base, Log
 from orchestrator.store.membership import Members
 from orchestrator.store.reconcile import Offer, Refuse, reconcile
-from orchestrator.store.replication import Helper, Peer, Replication
+from orchestrator.store.replication import Peer, Replication, Supplier
 from orchestrator.store.v1.raft_pb2 import (
     Appended,
     AppendEntries,
@@ -62,16 +62,25 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
     """
 
     def __init__(
-        self, members: Members, log: Log, base: Base, apply: Callable[[bytes], None], *,
-        wire: Wire, clock: Clock, chance: random.Random, fresh: Callable[[int, int], None], helper: Helper,
-    ) -> None:  # fmt: skip
+        self,
+        members: Members,
+        log: Log,
+        base: Base,
+        apply: Callable[[bytes], None],
+        *,
+        wire: Wire,
+        clock: Clock,
+        chance: random.Random,
+        fresh: Callable[[int, int], None],
+        supplier: Supplier,
+    ) -> None:
         self._log = log
         self._apply = apply
         self._wire = wire
         self._clock = clock
         self._chance = chance
         self._fresh = fresh
-        self._helper = helper
+        self._supplier = supplier
         self._timing = members.timing
         self.member = members.name
         self.others = tuple(sorted(members.others))
@@ -86,10 +95,11 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._stand_at = 0.0
         self._wait_for_leader()
         super().__init__(
-            Member(self.member), [Member(name) for name in self.others],
+            Member(self.member),
+            [Member(name) for name in self.others],
             conf=configuration(DurableJournal(log), self._timing.election),
             transportClass=partial(Outlet, say=self._say_vote),
-        )  # fmt: skip
+        )
         for node in self.otherNodes:
             # PySyncObj sends to connected nodes only; what is connected is the wire's business.
             self._SyncObj__onNodeConnected(node)
@@ -211,11 +221,11 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             case "snapshot_chunk":
                 if message.term >= self.raftCurrentTerm:
                     self._follow(member, message.term)
-                    self._helper.chunk(member, message.snapshot_chunk)
+                    self._supplier.chunk(member, message.snapshot_chunk)
             case "snapshot_received":
                 if self.replication is not None and message.term == self.raftCurrentTerm:
                     self.replication.peers[member].heard = self._clock.monotonic()
-                    self._helper.received(member, message.snapshot_received)
+                    self._supplier.received(member, message.snapshot_received)
             case "timeout_now":
                 if message.term == self.raftCurrentTerm and self.leader == member:
                     self._stand(transferring=True)
@@ -249,13 +259,19 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             self.replication = None
         elif self.replication is None:
             self.replication = Replication(
-                self._log, self._wire, self.others, term, first_index=self._SyncObj__noopIDx,
-                now=self._clock.monotonic(), heartbeat=self._timing.heartbeat, lagging=self._lags,
-            )  # fmt: skip
+                self._log,
+                self._wire,
+                self.others,
+                term,
+                first_index=self._SyncObj__noopIDx,
+                now=self._clock.monotonic(),
+                heartbeat=self._timing.heartbeat,
+                lagging=self._lags,
+            )
 
     def _lags(self, peer: Peer) -> None:
         assert self.replication is not None
-        self._helper.lagging(self.replication, peer)
+        self._supplier.lagging(self.replication, peer)
 
     # Following.
 
@@ -350,10 +366,15 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         elif message.term < self.raftCurrentTerm:
             self.say(member, Message(vote=Vote(granted=False)))
         else:
-            self._engine_receives(member, {
-                "type": "request_vote", "term": message.term,
-                "last_log_index": asked.last_index, "last_log_term": asked.last_term,
-            })  # fmt: skip
+            self._engine_receives(
+                member,
+                {
+                    "type": "request_vote",
+                    "term": message.term,
+                    "last_log_index": asked.last_index,
+                    "last_log_term": asked.last_term,
+                },
+            )
 
     def _heard_vote(self, member: str, message: Message, vote: Vote) -> None:
         if not vote.granted:

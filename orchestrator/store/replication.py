@@ -62,9 +62,17 @@ class Replication:
     """One term's work of a leader."""
 
     def __init__(
-        self, log: Log, wire: Wire, others: Iterable[str], term: int, *, first_index: int, now: float,
-        heartbeat: float, lagging: Callable[[Peer], None],
-    ) -> None:  # fmt: skip
+        self,
+        log: Log,
+        wire: Wire,
+        others: Iterable[str],
+        term: int,
+        *,
+        first_index: int,
+        now: float,
+        heartbeat: float,
+        lagging: Callable[[Peer], None],
+    ) -> None:
         """`first_index` is the term's first entry: once it is committed, the commit index is known to be the cluster's.
 
         `lagging` is told of a follower whose next entry is not in memory any more.
@@ -161,7 +169,7 @@ class Replication:
         return [(read.member, read.id, read.index) for read in fresh]
 
 
-class Helper(Protocol):
+class Supplier(Protocol):
     """Whoever brings followers what is not in memory: the store."""
 
     def lagging(self, replication: Replication, peer: Peer) -> None:

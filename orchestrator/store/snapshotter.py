@@ -72,8 +72,10 @@ class Snapshotter:
             await asyncio.to_thread(self._log.remove_segments, base.index)
             log.info(
                 "snapshot of entry %d at revision %d written in %.2f s",
-                base.index, revision, self._clock.monotonic() - started,
-            )  # fmt: skip
+                base.index,
+                revision,
+                self._clock.monotonic() - started,
+            )
         except OSError as error:
             # The log still has everything; the next attempt comes when it has grown as much again.
             log.error("a snapshot could not be written: %s", error)

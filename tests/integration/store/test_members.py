@@ -35,9 +35,13 @@ class Trio:
     async def start(self, name: str, *, cluster: str = "test", credentials: Credentials | None = None) -> None:
         peers = {other: f"127.0.0.1:{port}" for other, port in self.ports.items() if other != name}
         wire = GrpcWire(
-            name, peers, listen=f"127.0.0.1:{self.ports[name]}", cluster=cluster,
-            credentials=credentials or AUTHORITY.member(name), clock=SystemClock(),
-        )  # fmt: skip
+            name,
+            peers,
+            listen=f"127.0.0.1:{self.ports[name]}",
+            cluster=cluster,
+            credentials=credentials or AUTHORITY.member(name),
+            clock=SystemClock(),
+        )
         await wire.open()
         self.wires[name] = wire
         self.stores[name] = await open_store(

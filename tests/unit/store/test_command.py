@@ -47,10 +47,17 @@ def test_a_group_reads_back_as_it_was_written(
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x03", b"\x02\x01", b"\x01\x09", b"\x01\x01\x00",
-     encode_group(ORIGIN, [encode_txn([], [Put("/a", b"12345")], LIMITS)])[:-1], pickle.dumps(print)],
+    [
+        b"",
+        b"\x03",
+        b"\x02\x01",
+        b"\x01\x09",
+        b"\x01\x01\x00",
+        encode_group(ORIGIN, [encode_txn([], [Put("/a", b"12345")], LIMITS)])[:-1],
+        pickle.dumps(print),
+    ],
     ids=["empty", "another version", "half an origin", "unknown kind", "half a head", "half a value", "a pickle"],
-)  # fmt: skip
+)
 def test_what_is_no_group_is_refused(data: bytes) -> None:
     with pytest.raises(StoreCorrupt):
         decode_group(data)

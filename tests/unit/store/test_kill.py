@@ -16,9 +16,14 @@ ROOT = Path(__file__).parents[3]
 async def write_and_be_killed(directory: Path, run: int, acknowledgements: int) -> list[tuple[str, str, int]]:
     """What a writing process had acknowledged before it was killed, in order."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.unit.store.writer", str(directory), str(run),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "tests.unit.store.writer",
+        str(directory),
+        str(run),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
     assert process.stdout is not None
     lines = [await process.stdout.readline() for _ in range(acknowledgements)]
     process.kill()

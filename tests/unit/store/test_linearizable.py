@@ -37,11 +37,19 @@ def call(client: int, called: float, returned: float, did: Get | Write | Compare
         ([call(1, 0, 1, Write(None)), call(2, 2, 3, CompareAndSet(b"1", b"2", b"1"))], False),
     ],
     ids=[
-        "nothing", "read after write", "stale read", "write during reads", "reads that go back", "late unknown write",
-        "unknown write undone", "unknown write that never was", "one of two creations", "two creations",
+        "nothing",
+        "read after write",
+        "stale read",
+        "write during reads",
+        "reads that go back",
+        "late unknown write",
+        "unknown write undone",
+        "unknown write that never was",
+        "one of two creations",
+        "two creations",
         "success on a deleted key",
     ],
-)  # fmt: skip
+)
 def test_the_checker_tells_right_from_wrong(history: list[Call], expected: bool) -> None:
     assert is_linearizable(history) == expected
 

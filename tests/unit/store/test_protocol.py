@@ -49,9 +49,16 @@ class Engine:
         self.wire = Recorder()
         self.log = Log.open(DiskFiles(), directory, Base())
         self.raft = Raft(
-            Members("a", ("b", "c", "d", "e"), TIMING), self.log, Base(), lambda command: None, wire=self.wire,
-            clock=self.clock, chance=random.Random(1), fresh=lambda id, index: None, helper=Nobody(),
-        )  # fmt: skip
+            Members("a", ("b", "c", "d", "e"), TIMING),
+            self.log,
+            Base(),
+            lambda command: None,
+            wire=self.wire,
+            clock=self.clock,
+            chance=random.Random(1),
+            fresh=lambda id, index: None,
+            supplier=Nobody(),
+        )
 
     def turn(self) -> None:
         self.log.flush()

@@ -42,10 +42,16 @@ class Member:
         self.log = Log.open(FILES, directory, base or Base())
         self.applied: list[bytes] = []
         self.raft = Raft(
-            Members("n1"), self.log, base or Base(), self.applied.append,
-            wire=NoWire(), clock=SystemClock(), chance=random.Random(1),
-            fresh=lambda id, index: None, helper=Nobody(),
-        )  # fmt: skip
+            Members("n1"),
+            self.log,
+            base or Base(),
+            self.applied.append,
+            wire=NoWire(),
+            clock=SystemClock(),
+            chance=random.Random(1),
+            fresh=lambda id, index: None,
+            supplier=Nobody(),
+        )
 
     def turn(self) -> None:
         self.raft.tick()

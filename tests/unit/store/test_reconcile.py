@@ -30,10 +30,18 @@ def log(*terms: int, first: int = 1) -> list[LogEntry]:
         (log(1, 1, first=10), 11, Offer(8, 1, log(1, 1, 1, 1, first=9)), Accept(0, log(1, first=12), 12)),
     ],
     ids=[
-        "the next entry", "all there already", "an old message", "a sign of life to a longer log", "a conflict",
-        "a gap", "another term", "another term, some committed", "before what is in memory", "across its beginning",
+        "the next entry",
+        "all there already",
+        "an old message",
+        "a sign of life to a longer log",
+        "a conflict",
+        "a gap",
+        "another term",
+        "another term, some committed",
+        "before what is in memory",
+        "across its beginning",
     ],
-)  # fmt: skip
+)
 def test_an_offer(own: list[LogEntry], commit: int, offer: Offer, expected: Accept | Refuse) -> None:
     assert reconcile(own, commit, offer) == expected
 

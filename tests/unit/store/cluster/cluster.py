@@ -49,11 +49,15 @@ class Cluster:
             others = [other for other in self.names if other != name]
             disk, power = self.disks[name], self.disks[name].power
             store = await open_store(
-                self._directory / name, clock=self.clock, settings=self._settings, files=self.disks[name],
-                members=Members(name, others, self._timing), wire=self.network.wire(name),
+                self._directory / name,
+                clock=self.clock,
+                settings=self._settings,
+                files=self.disks[name],
+                members=Members(name, others, self._timing),
+                wire=self.network.wire(name),
                 chance=random.Random(self.chance.random()),
                 flush=partial(LateFlusher, takes=self._flush_takes, alive=partial(_has_power, disk, power)),
-            )  # fmt: skip
+            )
             self.stores[name] = store
             self._watch_over(name, store)
 

@@ -75,11 +75,26 @@ class Nemesis:
 
     async def act(self, seconds: float) -> None:
         """Do harm for so long, then make good what can be made good."""
-        clock, faults = LoopClock(), [
-            self._kill_leader, self._kill_one, self._kill_all, self._kill_during_flush, self._restart, self._restart,
-            self._part_halves, self._isolate_leader, self._cut_one_way, self._ring, self._heal, self._heal,
-            self._pause_leader, self._nothing, self._nothing,
-        ]  # fmt: skip
+        clock, faults = (
+            LoopClock(),
+            [
+                self._kill_leader,
+                self._kill_one,
+                self._kill_all,
+                self._kill_during_flush,
+                self._restart,
+                self._restart,
+                self._part_halves,
+                self._isolate_leader,
+                self._cut_one_way,
+                self._ring,
+                self._heal,
+                self._heal,
+                self._pause_leader,
+                self._nothing,
+                self._nothing,
+            ],
+        )
         end = clock.monotonic() + seconds
         while clock.monotonic() < end:
             await asyncio.sleep(self._chance.uniform(0.05, 1.0))
