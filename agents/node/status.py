@@ -28,7 +28,7 @@ OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "Containe
 
 def pod_status(pod: Pod, runtime: PodRuntime, notes: Notes, now: datetime, *, host_ips: Sequence[str]) -> PodStatus:
     """The whole status as it should be in the API now."""
-    end = verdict(pod, runtime, notes, now)
+    end = verdict(pod, runtime, notes, now) or _end_by_deletion(pod, runtime, notes)
     # What has begun to run is to end first; until then the pod takes its place on the node.
     over = end is not None and not runtime.running and not notes.starting
     inits = [
@@ -67,11 +67,19 @@ def status_due(notes: Notes, now: datetime) -> datetime | None:
     return min((moment for moment in moments if moment > now), default=None)
 
 
+def _end_by_deletion(pod: Pod, runtime: PodRuntime, notes: Notes) -> Verdict | None:
+    """How a pod under deletion has ended, once all its containers have."""
+    if not is_deleted(pod) or runtime.running or notes.starting:
+        return None
+    records = [runtime.latest(container.name) for container in pod.spec.containers]
+    codes = [record.exit_code for record in records if record is not None and record.exited]
+    if len(codes) < len(records):
+        return None
+    return Verdict(FAILED if any(codes) else SUCCEEDED)
+
+
 def _phase(pod: Pod, inits: Sequence[ContainerStatus], mains: Sequence[ContainerStatus], runtime: PodRuntime) -> str:
-    """The phase of a pod that is to run, or to be deleted."""
-    ended = [status for status in mains if status.state.HasField("terminated")]
-    if is_deleted(pod) and not runtime.running and ended and len(ended) == len(mains):
-        return FAILED if any(status.state.terminated.exit_code for status in ended) else SUCCEEDED
+    """The phase of a pod that is to run, or whose deletion is under way."""
     if not all(_has_run(status) for status in mains):
         return PENDING
     # In a new sandbox everything begins again.
