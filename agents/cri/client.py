@@ -138,10 +138,6 @@ class CriClient:
         request = cri.ContainerStatusRequest(container_id=container_id)
         return (await _call(self._runtime.ContainerStatus, request, _LOOK)).status
 
-    async def update_container_resources(self, container_id: str, resources: cri.LinuxContainerResources) -> None:
-        request = cri.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
-        await _call(self._runtime.UpdateContainerResources, request, _CHANGE)
-
     async def reopen_container_log(self, container_id: str) -> None:
         """Makes the runtime write to a new file after the log was moved away."""
         request = cri.ReopenContainerLogRequest(container_id=container_id)
@@ -155,18 +151,6 @@ class CriClient:
         return await _call(self._runtime.ExecSync, request, timeout_seconds + _LOOK)
 
     # Usage
-
-    async def container_stats(self, container_id: str) -> cri.ContainerStats:
-        request = cri.ContainerStatsRequest(container_id=container_id)
-        return (await _call(self._runtime.ContainerStats, request, _LOOK)).stats
-
-    async def list_container_stats(self, *, labels: Mapping[str, str] | None = None) -> Sequence[cri.ContainerStats]:
-        request = cri.ListContainerStatsRequest(filter=cri.ContainerStatsFilter(label_selector=labels or {}))
-        return (await _call(self._runtime.ListContainerStats, request, _LOOK)).stats
-
-    async def list_pod_sandbox_stats(self, *, labels: Mapping[str, str] | None = None) -> Sequence[cri.PodSandboxStats]:
-        request = cri.ListPodSandboxStatsRequest(filter=cri.PodSandboxStatsFilter(label_selector=labels or {}))
-        return (await _call(self._runtime.ListPodSandboxStats, request, _LOOK)).stats
 
     # Images
 
@@ -183,13 +167,6 @@ class CriClient:
         """Fetches an image from its registry; returns what containers are created with."""
         request = image.PullImageRequest(image=image.ImageSpec(image=reference), auth=auth)
         return (await _call(self._images.PullImage, request, _PULL)).image_ref
-
-    async def remove_image(self, reference: str) -> None:
-        request = image.RemoveImageRequest(image=image.ImageSpec(image=reference))
-        await _call(self._images.RemoveImage, request, _CHANGE)
-
-    async def image_fs_info(self) -> Sequence[cri.FilesystemUsage]:
-        return (await _call(self._images.ImageFsInfo, image.ImageFsInfoRequest(), _LOOK)).image_filesystems
 
 
 async def _call(method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, timeout: float) -> A:
