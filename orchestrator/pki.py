@@ -41,6 +41,8 @@ SERVER_NAMES = (
 )
 LOOPBACK = ("127.0.0.1", "::1")
 MASTERS = "system:masters"
+STORE_PREFIX = "system:store:"
+"""The common name of the certificate of a member of the store is this and the member's name."""
 
 
 class PkiError(Exception):
@@ -70,11 +72,17 @@ class _Authority:
     key: ec.EllipticCurvePrivateKey | None  # absent on machines that only check certificates
 
 
+def store_host(member: str) -> str:
+    """The DNS name in the certificate of a member of the store, by which it is verified wherever it answers."""
+    return f"{member}.store.navarch.internal"
+
+
 def roles(node_name: str, addresses: Sequence[str]) -> tuple[Role, ...]:
     """Every certificate the first machine of a cluster has, with the names and addresses it answers to."""
     here = (node_name, *LOOPBACK, *addresses)
     return (
         Role("server", Identity("kube-apiserver", (MASTERS,)), (*SERVER_NAMES, SERVICE_ADDRESS, *here)),
+        Role("store", Identity(STORE_PREFIX + node_name, ()), (store_host(node_name), *LOOPBACK, *addresses)),
         Role("admin", Identity("kubernetes-admin", (MASTERS,))),
         Role("scheduler", Identity("system:kube-scheduler", ())),
         Role("controllers", Identity("system:kube-controller-manager", ())),

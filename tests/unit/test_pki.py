@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from orchestrator.paths import Paths
-from orchestrator.pki import CERTIFICATE_LIFE, Identity, PkiError, ensure_pki, identity_of
+from orchestrator.pki import CERTIFICATE_LIFE, STORE_PREFIX, Identity, PkiError, ensure_pki, identity_of
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
-ROLES = ("server", "admin", "scheduler", "controllers", "node", "proxy", "network")
+ROLES = ("server", "store", "admin", "scheduler", "controllers", "node", "proxy", "network")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     ("role", "identity"),
     [
         ("server", Identity("kube-apiserver", ("system:masters",))),
+        ("store", Identity("system:store:n1", ())),
         ("admin", Identity("kubernetes-admin", ("system:masters",))),
         ("scheduler", Identity("system:kube-scheduler", ())),
         ("controllers", Identity("system:kube-controller-manager", ())),
@@ -62,6 +65,23 @@ def test_serving_certificates_name_their_addresses(made: Paths, role: str) -> No
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert {"localhost", "n1"} <= set(names.get_values_for_type(x509.DNSName))
     assert {"127.0.0.1", "192.0.2.7"} <= {str(ip) for ip in names.get_values_for_type(x509.IPAddress)}
+
+
+def test_a_member_of_the_store_calls_and_is_called_under_a_name_of_its_own(made: Paths) -> None:
+    certificate = x509.load_pem_x509_certificate((made.pki / "store.crt").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["n1.store.navarch.internal"]
+    assert {str(ip) for ip in names.get_values_for_type(x509.IPAddress)} == {"127.0.0.1", "::1", "192.0.2.7"}
+    usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert set(usages) == {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "store"])
+def test_nobody_else_can_pass_for_a_member(made: Paths, role: str) -> None:
+    certificate = (made.pki / f"{role}.crt").read_bytes()
+    assert not identity_of(certificate).name.startswith(STORE_PREFIX)
+    encoded = x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
+    assert b"store.navarch.internal" not in encoded
 
 
 def test_a_second_start_changes_nothing(made: Paths) -> None:
@@ -101,8 +121,8 @@ def test_a_damaged_pair_alone_is_made_anew(tmp_path: Path, damage: Callable[[Pat
 @pytest.mark.parametrize(
     ("node_name", "addresses", "later", "renewed"),
     [
-        ("n1", ["192.0.2.8"], timedelta(), {"server", "node"}),
-        ("n2", ["192.0.2.7"], timedelta(), {"server", "node"}),
+        ("n1", ["192.0.2.8"], timedelta(), {"server", "store", "node"}),
+        ("n2", ["192.0.2.7"], timedelta(), {"server", "store", "node"}),
         ("n1", ["192.0.2.7"], CERTIFICATE_LIFE * 2 / 3 + timedelta(hours=1), set(ROLES)),
     ],
     ids=["other address", "other node name", "two thirds of the life are over"],
