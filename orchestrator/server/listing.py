@@ -20,7 +20,8 @@ from orchestrator.api.kinds import kind_for_resource
 from orchestrator.api.selectors import FieldQuery, LabelQuery
 from orchestrator.api.v1 import ListReply, ListRequest, WatchEvent, WatchRequest
 from orchestrator.server.caller import Caller, authorize
-from orchestrator.server.encoding import Stored, bookmark, list_item, watch_event
+from orchestrator.server.encoding import Stored, list_item
+from orchestrator.server.forms import WIRE, Form
 from orchestrator.server.keys import prefix_of
 from orchestrator.server.store_errors import store_errors_mapped
 from orchestrator.server.watching import Selection, WatchHub
@@ -69,6 +70,7 @@ class Position:
 class Page:
     """Some objects of a collection, and how many of the collection come after them (of all, selected or not)."""
 
+    selection: Selection
     items: list[Stored]
     next: Position | None
     revision: int
@@ -84,47 +86,52 @@ class Collections:
 
     async def list(self, caller: Caller, request: ListRequest) -> bytes:
         """A serialized ListReply. Raises Expired, BadRequest."""
-        selection = _selection(request)
+        page = await self.read(caller, request)
+        tail = ListReply(resource_version=str(page.revision))
+        if page.next is not None:
+            setattr(tail, "continue", page.next.token())
+            if page.selection.everything:
+                tail.remaining_item_count = page.remaining
+        return b"".join((*chain.from_iterable(map(list_item, page.items)), tail.SerializeToString()))
+
+    async def read(self, caller: Caller, request: ListRequest) -> Page:
+        """What a list asks for, or the beginning of it. Raises Expired, BadRequest."""
+        selection = selection_of(request)
         authorize(caller, "list", selection.kind.resource, selection.namespace, "")
         if request.limit < 0:
             raise errors.BadRequest(f"invalid limit {request.limit}: must be greater than or equal to 0")
         token = getattr(request, "continue")
         if token and request.resource_version:
             raise errors.BadRequest("specifying resource version is not allowed when using continue")
-        start = Position.parse(token) if token else Position(_revision(request.resource_version), "", 0)
+        start = Position.parse(token) if token else Position(revision_of(request.resource_version), "", 0)
         try:
-            page = await self._page(selection, start, request.limit)
+            return await self.page(selection, start, request.limit)
         except Compacted as error:
             raise errors.Expired(_too_old(token)) from error
-        tail = ListReply(resource_version=str(page.revision))
-        if page.next is not None:
-            setattr(tail, "continue", page.next.token())
-            if selection.everything:
-                tail.remaining_item_count = page.remaining
-        return b"".join((*chain.from_iterable(map(list_item, page.items)), tail.SerializeToString()))
 
-    async def watch(self, caller: Caller, request: WatchRequest) -> AsyncGenerator[bytes, None]:
-        """Serialized WatchEvents, without end. Raises Expired, BadRequest, ServiceUnavailable."""
-        selection = _selection(request)
+    async def watch(self, caller: Caller, request: WatchRequest, form: Form = WIRE) -> AsyncGenerator[bytes, None]:
+        """Events in a form, without end. Raises Expired, BadRequest, ServiceUnavailable."""
+        selection = selection_of(request)
         authorize(caller, "watch", selection.kind.resource, selection.namespace, "")
-        after = _revision(request.resource_version)
+        after = revision_of(request.resource_version)
         if not after:
             position: Position | None = Position(0, "", 0)
             while position is not None:
                 try:
-                    page = await self._page(selection, position, CHUNK)
+                    page = await self.page(selection, position, CHUNK)
                 except Compacted as error:
                     # The reader took its time, and the list's revision is history: it has to begin anew.
                     raise errors.Expired(_too_old("")) from error
                 for stored in page.items:
-                    yield watch_event(WatchEvent.ADDED, stored.wire())
+                    yield form.event(WatchEvent.ADDED, stored)
                 after, position = page.revision, page.next
             if request.allow_bookmarks:
-                yield bookmark(selection.kind, after, initial_events_end=True)
-        async for encoded in self._hub.subscribe(selection, after=after, bookmarks=request.allow_bookmarks):
+                yield form.bookmark(selection.kind, after, initial_events_end=True)
+        bookmarks = request.allow_bookmarks
+        async for encoded in self._hub.subscribe(selection, after=after, bookmarks=bookmarks, form=form):
             yield encoded
 
-    async def _page(self, selection: Selection, start: Position, limit: int) -> Page:
+    async def page(self, selection: Selection, start: Position, limit: int) -> Page:
         """Up to `limit` (0: all) selected objects from a position on, or fewer that are large already.
 
         Raises Compacted, ServiceUnavailable.
@@ -156,12 +163,12 @@ class Collections:
                     break
             more = found.more or (bool(found.items) and position.after != found.items[-1].key)
             if not more or full:
-                return Page(items, position if more else None, found.revision, found.count - position.seen)
+                return Page(selection, items, position if more else None, found.revision, found.count - position.seen)
             start = position
             await asyncio.sleep(0)
 
 
-def _selection(request: ListRequest | WatchRequest) -> Selection:
+def selection_of(request: ListRequest | WatchRequest) -> Selection:
     kind = kind_for_resource(request.resource)
     prefix_of(kind, request.namespace)  # refuses a namespace where there can be none
     return Selection(
@@ -172,7 +179,7 @@ def _selection(request: ListRequest | WatchRequest) -> Selection:
     )
 
 
-def _revision(text: str) -> int:
+def revision_of(text: str) -> int:
     """0 for "" and "0", which both mean: what there is now. Raises BadRequest."""
     if not text:
         return 0

@@ -25,7 +25,8 @@ from orchestrator.api.selectors import FieldQuery, LabelQuery
 from orchestrator.api.v1 import Pod, WatchEvent
 from orchestrator.clock import Clock
 from orchestrator.logs import fields
-from orchestrator.server.encoding import Stored, bookmark, decode, watch_event
+from orchestrator.server.encoding import Stored, decode
+from orchestrator.server.forms import WIRE, Form
 from orchestrator.server.keys import prefix_of, split_path
 from orchestrator.server.store_errors import store_errors_mapped, to_api_error
 from orchestrator.store import Compacted, Event, Store, StoreError, WatcherTooSlow
@@ -69,6 +70,7 @@ class ChangeSeen:
         self.kind = kind
         self.namespace = namespace
         self.event = event
+        self._forms: dict[tuple[WatchEvent.Type.ValueType, Form], bytes] = {}
 
     @cached_property
     def current(self) -> KubeObject | None:
@@ -85,40 +87,37 @@ class ChangeSeen:
         """The nodes a pod was on before and is on now."""
         return {obj.spec.node_name for obj in (self.previous, self.current) if isinstance(obj, Pod)}
 
-    @cached_property
-    def added(self) -> bytes:
-        return watch_event(WatchEvent.ADDED, self._wire(self.event.value))
-
-    @cached_property
-    def modified(self) -> bytes:
-        return watch_event(WatchEvent.MODIFIED, self._wire(self.event.value))
-
-    @cached_property
-    def deleted(self) -> bytes:
-        """The last state, with the revision at which it ended."""
-        before = self.event.previous
-        return watch_event(WatchEvent.DELETED, self._wire(before.value if before is not None else None))
-
-    def _wire(self, value: bytes | None) -> bytes:
-        return Stored(self.kind, value or b"", self.event.revision).wire()
-
-    def seen_by(self, selection: Selection) -> bytes | None:
-        """The serialized WatchEvent this change is for a selection; None when it is none of its business."""
+    def seen_by(self, selection: Selection, form: Form) -> bytes | None:
+        """The event this change is for a selection, in a form; None when it is none of its business."""
         if selection.everything:
             before, now = self.event.previous is not None, self.event.value is not None
         else:
             before = self.previous is not None and selection.matches(self.previous)
             now = self.current is not None and selection.matches(self.current)
         if now:
-            return self.modified if before else self.added
-        return self.deleted if before else None
+            return self._in_form(WatchEvent.MODIFIED if before else WatchEvent.ADDED, form)
+        return self._in_form(WatchEvent.DELETED, form) if before else None
+
+    def _in_form(self, event_type: WatchEvent.Type.ValueType, form: Form) -> bytes:
+        known = self._forms.get((event_type, form))
+        if known is None:
+            known = self._forms[event_type, form] = form.event(event_type, self._stored(event_type))
+        return known
+
+    def _stored(self, event_type: WatchEvent.Type.ValueType) -> Stored:
+        """The object now; of a deleted one the last state, with the revision at which it ended."""
+        value = self.event.value
+        if event_type == WatchEvent.DELETED:
+            value = self.event.previous.value if self.event.previous is not None else None
+        return Stored(self.kind, value or b"", self.event.revision)
 
 
 class Subscription:
-    """One watcher's place in the stream: a bounded queue of serialized WatchEvents."""
+    """One watcher's place in the stream: a bounded queue of events in its form."""
 
-    def __init__(self, selection: Selection, *, after: int, bookmarks: bool) -> None:
+    def __init__(self, selection: Selection, *, after: int, bookmarks: bool, form: Form = WIRE) -> None:
         self.selection = selection
+        self.form = form
         self.after = after
         self.bookmarks = bookmarks
         self._queue: deque[bytes] = deque()
@@ -130,12 +129,12 @@ class Subscription:
         """Queue a change, if it is one for this watcher and newer than what the watcher knows."""
         if change.event.revision <= self.after:
             return
-        encoded = change.seen_by(self.selection)
+        encoded = change.seen_by(self.selection, self.form)
         if encoded is not None:
             self.put(encoded)
 
     def put(self, encoded: bytes) -> None:
-        """Queue a serialized WatchEvent. After the end nothing is taken any more: there would be a gap before it."""
+        """Queue an event. After the end nothing is taken any more: there would be a gap before it."""
         if self._ended is not None:
             return
         if len(self._queue) >= MAX_BACKLOG or self._bytes > MAX_BACKLOG_BYTES:
@@ -227,8 +226,10 @@ class WatchHub:
         self._closed = errors.ServiceUnavailable("the server is shutting down: resume the watch", retry_after=1)
         self._end_all(self._closed)
 
-    async def subscribe(self, selection: Selection, *, after: int, bookmarks: bool) -> AsyncGenerator[bytes, None]:
-        """The serialized WatchEvents after a revision, without end. Raises Expired, ServiceUnavailable.
+    async def subscribe(
+        self, selection: Selection, *, after: int, bookmarks: bool, form: Form = WIRE
+    ) -> AsyncGenerator[bytes, None]:
+        """The events after a revision, without end. Raises Expired, ServiceUnavailable.
 
         What happened before the subscription comes from the store's history, what happens since then from its queue.
         """
@@ -238,18 +239,18 @@ class WatchHub:
         if after > written:
             # A revision this store never had, as after a restored backup: only a new list helps.
             raise errors.Expired(f"Too large resource version: {after}, current: {written}")
-        subscription = Subscription(selection, after=max(after, self.revision), bookmarks=bookmarks)
+        subscription = Subscription(selection, after=max(after, self.revision), bookmarks=bookmarks, form=form)
         watchers = self._watchers.setdefault(selection.kind.resource, Watchers())
         watchers.add(subscription)
         try:
-            async for encoded in self._history(selection, after, self.revision):
+            async for encoded in self._history(selection, form, after, self.revision):
                 yield encoded
             async for encoded in subscription:
                 yield encoded
         finally:
             watchers.remove(subscription)
 
-    async def _history(self, selection: Selection, after: int, until: int) -> AsyncIterator[bytes]:
+    async def _history(self, selection: Selection, form: Form, after: int, until: int) -> AsyncIterator[bytes]:
         """The changes with after < revision <= until."""
         if after >= until:
             return
@@ -260,7 +261,7 @@ class WatchHub:
                     for event in await anext(watch):
                         if event.revision > until:
                             break
-                        encoded = self._change(event).seen_by(selection)
+                        encoded = self._change(event).seen_by(selection, form)
                         if encoded is not None:
                             yield encoded
             finally:
@@ -310,10 +311,10 @@ class WatchHub:
                 continue
             sent = self.revision
             for resource, watchers in self._watchers.items():
-                encoded = bookmark(kind_for_resource(resource), sent)
+                kind = kind_for_resource(resource)
                 for subscription in watchers.everyone():
                     if subscription.bookmarks and subscription.after <= sent:
-                        subscription.put(encoded)
+                        subscription.put(subscription.form.bookmark(kind, sent))
 
     def _end_all(self, error: errors.ApiError) -> None:
         for watchers in self._watchers.values():

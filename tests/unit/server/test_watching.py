@@ -15,6 +15,7 @@ from orchestrator.api.selectors import FieldQuery, LabelQuery
 from orchestrator.api.v1 import ObjectMeta, Pod, PodSpec, WatchEvent
 from orchestrator.server import watching
 from orchestrator.server.encoding import encode
+from orchestrator.server.forms import WIRE
 from orchestrator.server.watching import ChangeSeen, Selection, Subscription, Watchers
 from orchestrator.store import Event, KeyValue
 
@@ -70,7 +71,7 @@ def test_the_picture_is_the_list(history: list[tuple[str, tuple[str, str] | None
             truth[name] = change.current
         else:
             truth.pop(name, None)
-        encoded = change.seen_by(selection)
+        encoded = change.seen_by(selection, WIRE)
         if encoded is not None:
             event = WatchEvent.FromString(encoded)
             obj = unwrap(event.object)
@@ -103,7 +104,7 @@ def test_the_index_leaves_out_only_who_is_not_concerned(history: list[tuple[str,
         told = list(watchers.concerned(change))
         assert len(told) == len(set(told))
         for each in subscriptions:
-            if each.selection.namespace in {"", "default"} and change.seen_by(each.selection) is not None:
+            if each.selection.namespace in {"", "default"} and change.seen_by(each.selection, WIRE) is not None:
                 assert each in told
             if each.selection.node_name and each.selection.node_name not in change.nodes:
                 assert each not in told
