@@ -1,8 +1,9 @@
 """Kubeconfig files: where the cluster is and how to prove who one is.
 
 `kubectl` and `navctl` read the same file. The gRPC address, which Kubernetes has no field for, is an extension of the
-cluster entry named `navarch`. Keys and certificates are taken from files (a relative path starts at the kubeconfig's
-own directory) or from base64 `*-data` fields; data wins, as in Kubernetes.
+cluster entry named `navarch`: `grpc: HOST:7443`, or for several API servers of one cluster their IP addresses,
+separated by commas; a client uses those that answer. Keys and certificates are taken from files (a relative path starts
+at the kubeconfig's own directory) or from base64 `*-data` fields; data wins, as in Kubernetes.
 
 Files are written as JSON, which is YAML too: every tool reads it, and a command line reads it without loading a YAML
 parser, which would take longer than the rest of what it reads.
@@ -35,6 +36,7 @@ class Connection:
     """All a client needs: the gRPC address, the authority it trusts, its own certificate, and the default namespace."""
 
     address: str
+    """HOST:PORT, or IP:PORT of each of several servers, separated by commas."""
     ca: bytes
     certificate: bytes
     key: bytes
@@ -84,8 +86,9 @@ def write(
 
 
 def write_all(paths: Paths, grpc_address: str) -> None:
-    """Write the kubeconfig of every role, for the server that this machine's daemons reach at `grpc_address`."""
-    host = grpc_address.rpartition(":")[0]
+    """Write the kubeconfig of every role, for the server that this machine's daemons reach at `grpc_address`, or for
+    several, this machine's own first."""
+    host = grpc_address.partition(",")[0].rpartition(":")[0]
     for name in ROLES:
         write(
             paths.kubeconfig(name),
@@ -96,6 +99,29 @@ def write_all(paths: Paths, grpc_address: str) -> None:
             cert_file=paths.pki / f"{name}.crt",
             key_file=paths.pki / f"{name}.key",
         )
+
+
+def server_addresses(text: str) -> tuple[str, ...]:
+    """The addresses of `text`, each once. Raises ValueError for several that are not all IPv4 or all IPv6."""
+    found = tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+    if len(found) < 2:
+        return found or (text,)
+    # Only who has several servers needs it.
+    import ipaddress
+
+    versions = set()
+    for each in found:
+        host, _, port = each.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            address = None
+        if address is None or not port.isdigit() or host.startswith("[") != (address.version == 6):
+            raise ValueError(f'"{each}" is not IP:PORT: of several servers the IP addresses are needed, not names')
+        versions.add(address.version)
+    if len(versions) > 1:
+        raise ValueError(f"{text}: the addresses of several servers must be all IPv4 or all IPv6")
+    return found
 
 
 def load(path: Path, context: str | None = None) -> Connection:
@@ -165,7 +191,11 @@ class _File:
         for item in extensions if isinstance(extensions, list) else ():
             if isinstance(item, Mapping) and item.get("name") == EXTENSION:
                 where = f"clusters[{name}].cluster.extensions[{EXTENSION}].extension"
-                return self.required(self._mapping(item.get("extension"), where), "grpc", where)
+                address = self.required(self._mapping(item.get("extension"), where), "grpc", where)
+                try:
+                    return ",".join(server_addresses(address))
+                except ValueError as error:
+                    raise KubeconfigError(f"{self.path}: {where}.grpc: {error}") from error
         raise KubeconfigError(
             f'{self.path}: cluster "{name}" has no gRPC address: add to it '
             f"extensions: [{{name: {EXTENSION}, extension: {{grpc: HOST:7443}}}}]"

@@ -1,6 +1,8 @@
 """The connection to an API server: how it is made, how a dead peer is noticed, how failures are put into words.
 
-A gRPC channel connects by itself and again after every break. Pings find a server that vanished without a word (a
+A gRPC channel connects by itself and again after every break. Where the kubeconfig names several servers it connects to
+all of them and uses those that answer and say that they serve: one that is dead, or cut off from the others, costs the
+calls and streams it had, and the next ones go elsewhere. Pings find a server that vanished without a word (a
 machine that lost its power sends no reset): after keepalive time and timeout every call and stream on the connection
 fails. A failure that a server has reported carries a Status and becomes the error it was there; a failure on the way
 becomes `ServiceUnavailable` with the address and what to look at.
@@ -9,6 +11,7 @@ becomes `ServiceUnavailable` with the address and what to look at.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +20,7 @@ import grpc.aio
 
 from orchestrator.api import errors
 from orchestrator.api.status import from_rpc
+from orchestrator.api.v1 import resources_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,10 +31,13 @@ KEEPALIVE_SECONDS = 10
 KEEPALIVE_TIMEOUT_SECONDS = 5
 MAX_REQUEST_BYTES = 4 << 20
 MAX_REPLY_BYTES = 64 << 20
+EVERY_SERVER = "kubernetes.default.svc"
+"""A name in the certificate of every API server of a cluster, whatever its address."""
+SERVICE = resources_pb2.DESCRIPTOR.services_by_name["Resources"].full_name
 
 _STATUS_DETAILS = "grpc-status-details-bin"
 _WRAPPING = re.compile(r"^[A-Z]+: (ipv[46]:\S+: )?")
-_OPTIONS: list[tuple[str, int]] = [
+_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
     # While a ping of its own (to measure bandwidth) is unanswered, gRPC sends no other, and gives that one a minute.
@@ -45,16 +52,32 @@ _OPTIONS: list[tuple[str, int]] = [
     # Two clients of one process never share a connection, and closing one closes its own.
     ("grpc.use_local_subchannel_pool", 1),
 ]
+# Of several servers: in turn those that say they serve; or the first that answers at all.
+_WELL = json.dumps(
+    {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": SERVICE}},
+)
+_FIRST = json.dumps({"loadBalancingConfig": [{"pick_first": {}}]})
 
 
-def open_channel(connection: Connection) -> grpc.aio.Channel:
-    """A channel with mutual TLS. It connects at the first call, so this neither waits nor fails."""
+def open_channel(connection: Connection, *, also_unwell: bool = False) -> grpc.aio.Channel:
+    """A channel with mutual TLS. It connects at the first call, so this neither waits nor fails.
+
+    Of several servers those are used that serve; `also_unwell` takes others too, to ask them what they lack.
+    """
     credentials = grpc.ssl_channel_credentials(
         root_certificates=connection.ca,
         private_key=connection.key,
         certificate_chain=connection.certificate,
     )
-    return grpc.aio.secure_channel(connection.address, credentials, options=_OPTIONS)
+    if "," not in connection.address:
+        return grpc.aio.secure_channel(connection.address, credentials, options=_OPTIONS)
+    scheme = "ipv6" if connection.address.startswith("[") else "ipv4"
+    options = [
+        *_OPTIONS,
+        ("grpc.service_config", _FIRST if also_unwell else _WELL),
+        ("grpc.ssl_target_name_override", EVERY_SERVER),
+    ]
+    return grpc.aio.secure_channel(f"{scheme}:{connection.address}", credentials, options=options)
 
 
 async def wait_connected(channel: grpc.aio.Channel) -> None:
@@ -89,6 +112,12 @@ def api_error(error: grpc.aio.AioRpcError, address: str) -> errors.ApiError:
 def unreachable(address: str, cause: str) -> str:
     """What to tell a person when no server answers: where it was looked for, why it failed, what to do."""
     lowered = cause.lower()
+    if "backend unhealthy" in lowered:
+        # All of several: one that serves would have been used.
+        return (
+            f"the API servers at {address} are there but do not serve: most of them, or the disk below them, may be "
+            "gone (see `navctl store status`)"
+        )
     if "certificate" in lowered or "ssl" in lowered or "tls" in lowered or "handshake" in lowered:
         hint = "check that the certificates in your kubeconfig belong to this cluster"
     elif "refused" in lowered or "no such file" in lowered:

@@ -60,6 +60,18 @@ def test_all_roles_get_theirs_and_an_unchanged_file_is_left_alone(tmp_path: Path
     assert kubeconfig.load(admin).address == "127.0.0.1:7444"
 
 
+def test_several_servers_are_one_connection(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    for given, read in (
+        ("10.0.0.1:7443,10.0.0.2:7443", "10.0.0.1:7443,10.0.0.2:7443"),
+        (" 10.0.0.1:7443, 10.0.0.2:7443,,10.0.0.1:7443 ", "10.0.0.1:7443,10.0.0.2:7443"),
+        ("[::1]:7443,[fd00::2]:7443", "[::1]:7443,[fd00::2]:7443"),
+        ("api.example:7443,", "api.example:7443"),
+    ):
+        path.write_text(VALID.replace("127.0.0.1:7443", given))
+        assert kubeconfig.load(path).address == read
+
+
 def test_data_form_and_contexts(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(VALID)
@@ -84,6 +96,11 @@ def test_a_relative_file_starts_at_the_kubeconfig(tmp_path: Path) -> None:
         ("cluster: c, user: u, namespace", "user: u, namespace", "contexts[a].context.cluster is required"),
         ("user: u, namespace", "user: x, namespace", 'no user named "x" (there are: u)'),
         ("name: navarch", "name: other", 'cluster "c" has no gRPC address'),
+        ("127.0.0.1:7443", "10.0.0.1:7443,b:7443", '"b:7443" is not IP:PORT'),
+        ("127.0.0.1:7443", "10.0.0.1:7443,10.0.0.2", '"10.0.0.2" is not IP:PORT'),
+        ("127.0.0.1:7443", "10.0.0.1:7443,[10.0.0.2]:7443", '"[10.0.0.2]:7443" is not IP:PORT'),
+        ("127.0.0.1:7443", "10.0.0.1:7443,fd00::2:7443", '"fd00::2:7443" is not IP:PORT'),
+        ("127.0.0.1:7443", "10.0.0.1:7443,[fd00::2]:7443", "must be all IPv4 or all IPv6"),
         ("client-key-data: S0VZ", "client-key-data: '*'", "users[u].user.client-key-data is not base64"),
         (", client-key-data: S0VZ", "", "users[u].user needs client-key or client-key-data"),
         ("client-key-data: S0VZ", "client-key: none.key", "none.key: No such file or directory"),
