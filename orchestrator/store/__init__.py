@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from orchestrator.store.errors import (
+    ChangeInProgress,
     Compacted,
     FutureRevision,
+    InvalidLease,
     InvalidTxn,
+    LeaseError,
+    MemberExists,
+    MemberNotReady,
+    MembershipError,
     NothingWritten,
+    QuorumAtRisk,
     StoreBusy,
     StoreCorrupt,
     StoreError,
     StoreLocked,
     StoreUnavailable,
+    UnknownMember,
     ValueTooLarge,
     WatcherTooSlow,
+    WrongIdentity,
 )
 from orchestrator.store.interface import (
+    ClusterStore,
     Compare,
     Delete,
     Event,
@@ -28,21 +38,36 @@ from orchestrator.store.interface import (
     TxnResult,
     Watch,
 )
+from orchestrator.store.membership import Configuration, MemberInfo, MemberList, Members, MemberStatus, Timing
 from orchestrator.store.open import open_store
 from orchestrator.store.replicated import ReplicatedStore
 from orchestrator.store.settings import Settings
 
 __all__ = [
+    "Batch",
+    "ChangeInProgress",
+    "ClusterStore",
     "Compacted",
     "Compare",
+    "Configuration",
     "Delete",
     "Event",
     "FutureRevision",
+    "InvalidLease",
     "InvalidTxn",
     "KeyValue",
+    "LeaseError",
+    "MemberExists",
+    "MemberInfo",
+    "MemberList",
+    "MemberNotReady",
+    "MemberStatus",
+    "Members",
+    "MembershipError",
     "NothingWritten",
     "Operation",
     "Put",
+    "QuorumAtRisk",
     "RangeResult",
     "ReplicatedStore",
     "Settings",
@@ -53,9 +78,14 @@ __all__ = [
     "StoreLocked",
     "StoreStatus",
     "StoreUnavailable",
+    "Timing",
+    "TooManyLeases",
     "TxnResult",
+    "UnknownLease",
+    "UnknownMember",
     "ValueTooLarge",
     "Watch",
     "WatcherTooSlow",
+    "WrongIdentity",
     "open_store",
 ]

@@ -51,12 +51,44 @@ class StoreBusy(NothingWritten):
     """Too many writes wait already; this one was not taken and may be tried again."""
 
 
+class StoreRefused(StoreError):
+    """A member's door did not let the call in, or could not read it; nothing was done."""
+
+
 class StoreLocked(StoreUnavailable):
     """Another process has this directory open."""
 
 
 class StoreCorrupt(StoreError):
     """What is on the disk is not what was written. Nothing was changed; the message says which file and where."""
+
+
+class WrongIdentity(StoreCorrupt):
+    """The directory belongs to another member or another cluster. Nothing was changed."""
+
+
+class MembershipError(StoreError):
+    """The members cannot be changed in this way now; they are as they were."""
+
+
+class UnknownMember(MembershipError):
+    """There is no member of that name."""
+
+
+class MemberExists(MembershipError):
+    """There is a member of that name or address already, or it has its vote already."""
+
+
+class MemberNotReady(MembershipError):
+    """The learner has not caught up: with a vote it would only be waited for. Try again later."""
+
+
+class ChangeInProgress(MembershipError):
+    """Members are changed one at a time, and another change is not finished. Try again."""
+
+
+class QuorumAtRisk(MembershipError):
+    """After the change too few of the members with a vote would be reachable for the store to go on."""
 
 
 class ValueTooLarge(StoreError):
@@ -70,3 +102,27 @@ class ValueTooLarge(StoreError):
 
 class InvalidTxn(StoreError):
     """A txn that makes no sense: an empty key, or two operations on one key."""
+
+
+class LeaseError(StoreError):
+    """The common ancestor of what can be wrong with a lease. Nothing was changed."""
+
+
+class UnknownLease(LeaseError):
+    """There is no such lease: it has ended, or never was."""
+
+    def __init__(self, lease: int) -> None:
+        super().__init__(f"there is no lease {lease}: it has ended, or never was")
+        self.lease = lease
+
+
+class TooManyLeases(LeaseError):
+    """As many leases as the store keeps are in use already."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"there are {limit} leases already, which is the limit")
+        self.limit = limit
+
+
+class InvalidLease(LeaseError):
+    """A lease that makes no sense: one that lasts no time, or for ever."""

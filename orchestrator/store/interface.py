@@ -10,9 +10,11 @@ that returned before it began; a watch delivers every event of its prefix once, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from orchestrator.store.membership import MemberList
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class KeyValue:
     """The revision that made the key; a deleted and remade key gets a new one."""
     mod_revision: int
     """The revision that wrote this version."""
+    lease: int = 0
+    """The lease this version ends with; 0: it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Compare:
 class Put:
     key: str
     value: bytes
+    lease: int = 0
+    """The key is deleted when this lease ends; 0: it stays. Every put decides anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,17 @@ class Event:
     """Belongs to the reader above, who keeps the decoded or encoded form here so that it is made once."""
 
 
+class Batch(list[Event]):
+    """Consecutive events of one prefix. One instance is shared by all watchers that are equally far."""
+
+    __slots__ = ("cached",)
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        super().__init__(events)
+        self.cached: object | None = None
+        """Like an event's, for the form of the whole batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
     """For health, metrics and people."""
@@ -101,6 +118,9 @@ class StoreStatus:
     """Bytes of all current keys and values."""
     history_size: int
     """Bytes of the past versions still kept."""
+    history_events: int
+    """Changes that a watch can still begin before."""
+    leases: int
     log_size: int
     """Bytes of the log's segments on disk."""
     log_first_index: int
@@ -125,10 +145,14 @@ class Watch(Protocol):
     def progress(self) -> int:
         """Every event of the prefix up to this revision has been delivered."""
 
-    def __aiter__(self) -> AsyncIterator[Sequence[Event]]: ...
+    def __aiter__(self) -> AsyncIterator[Batch]: ...
 
-    async def __anext__(self) -> Sequence[Event]:
-        """Wait for the next batch. Raises WatcherTooSlow, StoreUnavailable; ends after `close`."""
+    async def __anext__(self) -> Batch:
+        """Wait for the next batch; ends after `close`.
+
+        Raises WatcherTooSlow, StoreUnavailable, Compacted when the reader stayed so far behind that the history it
+        was to read is gone, and the first time FutureRevision.
+        """
 
     def close(self) -> None:
         """Stop; a waiting reader's iteration ends. Closing twice is fine."""
@@ -138,24 +162,51 @@ class Store(Protocol):
     """A revisioned, ordered, watchable map that survives whatever happens to its process."""
 
     async def get(self, key: str, *, revision: int = 0, serializable: bool = False) -> KeyValue | None:
-        """The key's version at `revision` (0: now). Raises Compacted, FutureRevision, StoreUnavailable."""
+        """The key's version at `revision` (0: now). Raises Compacted, FutureRevision, StoreUnavailable.
+
+        A `revision` that this member has not heard of is waited for; FutureRevision means that nobody has written it.
+        """
 
     async def range(
         self, prefix: str, *, start_after: str = "", limit: int = 0, revision: int = 0, serializable: bool = False
     ) -> RangeResult:
-        """The keys that begin with `prefix`, in order, at one revision; from behind `start_after`, at most `limit`."""
+        """The keys that begin with `prefix`, in order, at one revision; from behind `start_after`, at most `limit`.
+
+        Raises what `get` raises. A page costs what is in it, at a past revision too, plus a look at what was made and
+        deleted since then.
+        """
 
     async def txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> TxnResult:
         """If all compares hold, do all operations at one revision, else none. Returns when it is durable.
 
-        Raises ValueTooLarge, InvalidTxn, StoreBusy (not written) and StoreUnavailable (fate unknown).
+        Raises ValueTooLarge, InvalidTxn, UnknownLease, StoreBusy (not written) and StoreUnavailable (fate unknown).
         """
 
     def watch(self, prefix: str, *, after: int) -> Watch:
         """Every event of the prefix with a revision above `after`, from history first, then as it happens.
 
-        Raises at once: Compacted when `after` is older than the history, FutureRevision, StoreUnavailable.
+        Raises at once: Compacted when `after` is older than the history, StoreUnavailable. Where `after` is a revision
+        that this member has not heard of, the first `__anext__` waits for it, or finds that it does not exist.
         """
+
+    async def reach(self, revision: int) -> None:
+        """Return when this member can answer at `revision`, which may come from another member.
+
+        Raises FutureRevision when no member has written it, StoreUnavailable.
+        """
+
+    async def grant_lease(self, ttl: float) -> int:
+        """A new lease, which ends `ttl` seconds after it was granted or kept last; its keys are deleted then.
+
+        It never ends early. It may end late: by what the members were all down, and by about a minute for each time
+        they were all started anew. Raises InvalidLease, TooManyLeases, StoreBusy, StoreUnavailable.
+        """
+
+    async def keep_lease(self, lease: int) -> float:
+        """Begin the lease's time anew; returns its seconds. Raises UnknownLease, StoreBusy, StoreUnavailable."""
+
+    async def revoke_lease(self, lease: int) -> None:
+        """End the lease now: its keys are deleted at one revision. Raises UnknownLease, StoreBusy, StoreUnavailable."""
 
     async def compact(self, revision: int) -> None:
         """Forget what was overwritten or deleted up to `revision`. Compacting again to an older one does nothing."""
@@ -170,3 +221,29 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was begun, flush, release the directory. Closing twice is fine."""
+
+
+class ClusterStore(Store, Protocol):
+    """A store of several members, asked on any of them; what only the leader can do is passed on to it.
+
+    All of these raise StoreUnavailable: before a change means NothingWritten, a plain one that its fate is unknown; the
+    list of members then tells.
+    """
+
+    async def members(self, *, serializable: bool = False) -> MemberList:
+        """Who belongs to the store. `serializable`: as far as this member knows, without asking the leader."""
+
+    async def add_member(self, name: str, address: str) -> MemberList:
+        """Take a member in, as a learner; it is started with `Members.join`. Raises MembershipError."""
+
+    async def promote_member(self, name: str) -> MemberList:
+        """Give a learner a vote. Raises MembershipError: MemberNotReady until it has caught up."""
+
+    async def remove_member(self, name: str) -> MemberList:
+        """Take a member out for good: if it runs, it stops. Raises MembershipError."""
+
+    async def move_member(self, name: str, address: str) -> MemberList:
+        """The member is reached at another address from now on. Raises MembershipError."""
+
+    async def transfer_leadership(self, name: str = "") -> MemberList:
+        """Have this member lead; empty: whichever has most. Returns when it does. Raises MembershipError."""

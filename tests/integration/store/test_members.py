@@ -44,9 +44,9 @@ class Trio:
         )
         await wire.open()
         self.wires[name] = wire
-        self.stores[name] = await open_store(
-            self._directory / name, clock=SystemClock(), members=Members(name, tuple(peers), TIMING), wire=wire
-        )
+        initial = {each: f"127.0.0.1:{port}" for each, port in self.ports.items()}
+        members = Members(name, initial, cluster=cluster, timing=TIMING)
+        self.stores[name] = await open_store(self._directory / name, clock=SystemClock(), members=members, wire=wire)
 
     async def stop(self, name: str) -> None:
         await self.stores.pop(name).close()

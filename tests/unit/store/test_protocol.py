@@ -49,7 +49,7 @@ class Engine:
         self.wire = Recorder()
         self.log = Log.open(DiskFiles(), directory, Base())
         self.raft = Raft(
-            Members("a", ("b", "c", "d", "e"), TIMING),
+            Members("a", dict.fromkeys("abcde", ""), cluster="test", timing=TIMING),
             self.log,
             Base(),
             lambda command: None,

@@ -1,7 +1,6 @@
 """A cluster of simulated machines in one process: started, killed, cut off, paused, and watched.
 
-At every moment it holds what Raft promises against what the members do: one leader a term; whatever one member has
-applied at an index, every member applies there.
+At every step the `Witness` holds what Raft promises against what the members do.
 """
 
 from __future__ import annotations
@@ -14,19 +13,18 @@ from pathlib import Path
 
 from orchestrator.store import Put, ReplicatedStore, Settings, StoreUnavailable, open_store
 from orchestrator.store.membership import Members, Timing
+from tests.unit.store.cluster.invariants import Broken, Witness
 from tests.unit.store.cluster.machine import Disk
 from tests.unit.store.cluster.network import Network
 from tests.unit.store.cluster.virtual_time import LateFlusher, LoopClock
 
+__all__ = ["TIMING", "Broken", "Cluster"]
+
 TIMING = Timing(heartbeat=0.05, election=0.3, patience=2.0)
 
 
-class Broken(AssertionError):
-    """A promise of Raft was not kept."""
-
-
 class Cluster:
-    """Members named a, b, c, ..., each with a disk of its own; all randomness is the seed's."""
+    """Members named a, b, c, ..., each with a disk and a clock of its own; all randomness is the seed's."""
 
     def __init__(
         self, directory: Path, size: int, seed: int, *, settings: Settings | None = None, timing: Timing = TIMING
@@ -34,15 +32,21 @@ class Cluster:
         self.names = [chr(ord("a") + number) for number in range(size)]
         self.chance = random.Random(seed)
         self.network = Network(self.chance)
-        self.disks = {name: Disk(self.chance) for name in self.names}
+        self.disks = {name: Disk(self.chance, partial(self._died, name)) for name in self.names}
         self.stores: dict[str, ReplicatedStore] = {}
         self.clock = LoopClock()
+        self.clocks = {name: LoopClock() for name in self.names}
         self.flush_takes = 0.0005
+        self.witness = Witness(self.disks, lambda: self.names)
+        self.broken: Broken | None = None
+        """The first promise that was not kept, wherever the exception went."""
+        self.network.observe = self._sent
+        self.network.heard = self._look_at
+        self._stopped: set[str] = set()
+        """Processes that stand still."""
         self._directory = directory
         self._settings = settings or Settings()
         self._timing = timing
-        self._leaders: dict[int, str] = {}
-        self._applied: dict[int, bytes] = {}
 
     async def start(self, *names: str) -> None:
         for name in names or self.names:
@@ -50,30 +54,56 @@ class Cluster:
             disk, power = self.disks[name], self.disks[name].power
             store = await open_store(
                 self._directory / name,
-                clock=self.clock,
+                clock=self.clocks[name],
                 settings=self._settings,
-                files=self.disks[name],
+                files=disk,
                 members=Members(name, others, self._timing),
                 wire=self.network.wire(name),
                 chance=random.Random(self.chance.random()),
-                flush=partial(LateFlusher, takes=self._flush_takes, alive=partial(_has_power, disk, power)),
+                flush=partial(
+                    LateFlusher,
+                    takes=self._flush_takes,
+                    alive=lambda disk=disk, power=power: disk.power == power and not disk.dead,
+                    awake=lambda name=name: name not in self._stopped,
+                    reported=partial(self._look_at, name),
+                ),
             )
             self.stores[name] = store
-            self._watch_over(name, store)
+            self.witness.started(name, store)
 
     def kill(self, name: str) -> None:
         """The power fails: what was not synced is gone, and nothing more is said."""
         store = self.stores.pop(name)
         self.network.wire(name)
+        self.witness.stopped(name)
+        self._stopped.discard(name)
         self.disks[name].fail_power()
         store.halt("the power failed")
         store._lock.release()
+
+    def stop(self, name: str) -> None:
+        """The process stands still, as after SIGSTOP: it hears, says and notices nothing until `go_on`."""
+        wire, store = self.network.current(name), self.stores[name]
+        if wire is None or name in self._stopped:
+            return
+        wire.pause()
+        self._stopped.add(name)
+        store._turn_scheduled = True
+
+    def go_on(self, name: str) -> None:
+        wire, store = self.network.current(name), self.stores.get(name)
+        if name not in self._stopped or store is None or wire is None:
+            return
+        self._stopped.discard(name)
+        store._turn_scheduled = False
+        store._wake()
+        wire.resume()
 
     async def leader(self) -> str:
         """Wait for a member that leads and knows that it does."""
         while True:
             for name, store in self.stores.items():
-                if store.status().is_leader:
+                if store._raft.leads:
                     try:
                         await store.get("/", serializable=False)
                     except StoreUnavailable:
@@ -87,7 +117,7 @@ class Cluster:
         leader = await self.leader()
         await self.stores[leader].txn([], [Put("/settled", b"")])
         last = self.stores[leader].status().applied_index
-        while any(store.status().applied_index < last for store in self.stores.values()):  # noqa: ASYNC110
+        while any(store._raft.applied_index < last for store in self.stores.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     async def close(self) -> None:
@@ -95,33 +125,30 @@ class Cluster:
         for name in list(self.stores):
             self.kill(name)
         await asyncio.sleep(0)
+        self.check()
 
-    def _flush_takes(self) -> float:
-        return self.chance.expovariate(1 / self.flush_takes)
+    def check(self) -> None:
+        """Raise what a step of a member may have swallowed."""
+        if self.broken is not None:
+            raise self.broken
 
     def followers(self, leader: str) -> Sequence[str]:
         return [name for name in self.names if name != leader and name in self.stores]
 
-    def _watch_over(self, name: str, store: ReplicatedStore) -> None:
-        raft = store._raft
-        apply, tick = raft._apply, raft.tick
+    def _flush_takes(self) -> float:
+        return self.chance.expovariate(1 / self.flush_takes)
 
-        def checked_apply(command: bytes) -> None:
-            index = raft.applied_index + 1
-            if self._applied.setdefault(index, command) != command:
-                raise Broken(f"{name} applies another entry {index} than a member before it")
-            apply(command)
+    def _died(self, name: str) -> None:
+        """The power of a machine has failed in the middle of something: from now on nobody hears of it."""
+        wire = self.network.current(name)
+        if wire is not None:
+            wire.alive = False
 
-        def checked_tick() -> None:
-            tick()
-            if raft.leads:
-                term = store.status().term
-                if self._leaders.setdefault(term, name) != name:
-                    raise Broken(f"{name} and {self._leaders[term]} lead in term {term}")
+    def _sent(self, sender: str, receiver: str, message: Message) -> None:
+        if not self.disks[sender].dead:
+            with self._noted():
+                self.witness.sent(sender, receiver, message)
 
-        raft._apply = checked_apply
-        raft.tick = checked_tick  # type: ignore[method-assign]
-
-
-def _has_power(disk: Disk, power: int) -> bool:
-    return disk.power == power
+    def _look_at(self, name: str) -> None:
+        with self._noted():
+            self.witness.look_at(name)
