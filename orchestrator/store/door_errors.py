@@ -1,0 +1,104 @@
+"""The store's errors as gRPC statuses, and back.
+
+The status code says what kind of trouble it is, for any client; the trailing metadata `store-error` names the error and
+`store-revision` the revision it speaks of, so that a client of ours raises what the store raised. A failure without
+that name happened on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from orchestrator.store import errors
+from orchestrator.store.errors import (
+    Compacted,
+    FutureRevision,
+    InvalidTxn,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+    ValueTooLarge,
+    WatcherTooSlow,
+)
+
+NAME, REVISION = "store-error", "store-revision"
+WATCHING = ("store-watch", "stands")
+"""In the headers of a watch that has begun: one that failed has headers too, of gRPC's making."""
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+# The first that fits: the more special before the more general.
+_CODES: tuple[tuple[type[StoreError], grpc.StatusCode], ...] = (
+    (Compacted, grpc.StatusCode.OUT_OF_RANGE),
+    (FutureRevision, grpc.StatusCode.OUT_OF_RANGE),
+    (WatcherTooSlow, grpc.StatusCode.OUT_OF_RANGE),
+    (InvalidTxn, grpc.StatusCode.INVALID_ARGUMENT),
+    (ValueTooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (StoreBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (StoreUnavailable, grpc.StatusCode.UNAVAILABLE),
+    (StoreCorrupt, grpc.StatusCode.DATA_LOSS),
+)
+
+
+async def refuse(context: Context, error: StoreError | DecodeError) -> NoReturn:
+    """End the call with this error."""
+    if isinstance(error, DecodeError):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request can't be decoded: {error}")
+    metadata: tuple[tuple[str, str], ...] = ((NAME, type(error).__name__),)
+    if (revision := _revision(error)) is not None:
+        metadata += ((REVISION, str(revision)),)
+    await context.abort(code_of(error), str(error), metadata)
+
+
+def code_of(error: StoreError) -> grpc.StatusCode:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+
+
+def named_error(error: grpc.aio.AioRpcError) -> StoreError | None:
+    """What the store at the other end has raised; None: the call failed on the way, or before the store saw it."""
+    trailer = {
+        key: value if isinstance(value, str) else value.decode()
+        for key, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    }
+    if (name := trailer.get(NAME)) is None:
+        return None
+    kind = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, StoreError)):
+        # The other end is of a later version; what its code means, this one knows.
+        kind = _BY_CODE.get(error.code(), StoreError)
+    revision = trailer.get(REVISION, "")
+    return _remade(kind, error.details() or "", int(revision) if revision.isdecimal() else 0)
+
+
+_BY_CODE: Mapping[grpc.StatusCode, type[StoreError]] = {grpc.StatusCode.UNAVAILABLE: StoreUnavailable}
+
+
+def _revision(error: StoreError) -> int | None:
+    match error:
+        case Compacted():
+            return error.compacted_revision
+        case FutureRevision():
+            return error.current
+        case WatcherTooSlow():
+            return error.delivered_revision
+        case _:
+            return None
+
+
+def _remade(kind: type[StoreError], message: str, revision: int) -> StoreError:
+    """An error of this kind with the words of the one at the other end."""
+    fill: Mapping[type[StoreError], Callable[[], StoreError]] = {
+        Compacted: lambda: Compacted(revision),
+        FutureRevision: lambda: FutureRevision(0, revision),
+        WatcherTooSlow: lambda: WatcherTooSlow(revision, 0),
+        ValueTooLarge: lambda: ValueTooLarge("what was sent", 0, 0),
+    }
+    remade = fill[kind]() if kind in fill else kind(message)
+    remade.args = (message,)
+    return remade

@@ -1,0 +1,296 @@
+"""The store from another process: what one does with a `Store`, asked of its members over gRPC.
+
+It knows one member's address or several. A read that one member cannot answer is asked of the next; so is a write that
+certainly was not done. A write whose fate nobody knows (the connection broke under it, the time was up) is not tried
+again: it raises StoreUnavailable, as the store itself does, and the caller looks before doing it again. Everything else
+raises what the store raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+
+from orchestrator.store.door_errors import WATCHING, named_error
+from orchestrator.store.errors import NothingWritten, StoreError, StoreRefused, StoreUnavailable
+from orchestrator.store.interface import Compare, Event, KeyValue, Operation, RangeResult, TxnResult
+from orchestrator.store.key_value_messages import decoded, decoded_event, txn_request, txn_result
+from orchestrator.store.v1 import store_pb2 as pb
+from orchestrator.store.v1.store_pb2_grpc import ClusterAdminStub, KeyValuesStub
+
+if TYPE_CHECKING:
+    from orchestrator.store.v1.store_pb2_grpc import ClusterAdminAsyncStub, KeyValuesAsyncStub
+
+WatchCall: TypeAlias = "grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.WatchReply]"
+
+MESSAGE_LIMIT = 64 << 20
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a member's door is. `server_name`: what its certificate must be for, when that is not the address."""
+
+    address: str
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """PEM: the cluster's authority, and the caller's certificate and key."""
+
+    authority: bytes
+    certificate: bytes
+    key: bytes
+
+
+class _Member:
+    """A connection to one member."""
+
+    def __init__(self, endpoint: Endpoint, credentials: ClientCredentials) -> None:
+        self.address = endpoint.address
+        tls = grpc.ssl_channel_credentials(credentials.authority, credentials.key, credentials.certificate)
+        options: list[tuple[str, int | str]] = [*_OPTIONS]
+        if endpoint.server_name:
+            options.append(("grpc.ssl_target_name_override", endpoint.server_name))
+        self.channel = grpc.aio.secure_channel(endpoint.address, tls, options=options)
+        self.keys: KeyValuesAsyncStub = KeyValuesStub(self.channel)
+        self.admin: ClusterAdminAsyncStub = ClusterAdminStub(self.channel)
+
+    async def connected(self, seconds: float) -> bool:
+        """Whether there is a connection, or comes to be one in this time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while (state := self.channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                        return False
+                    await self.channel.wait_for_state_change(state)
+        except TimeoutError:
+            return False
+        return True
+
+
+class StoreClient:
+    """Belongs to one event loop; `close` it, or use it as a context."""
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint | str], credentials: ClientCredentials, *, timeout: float = 10.0
+    ) -> None:
+        """`timeout`: seconds after which a call is given up, whoever was asked."""
+        if not endpoints:
+            raise ValueError("a client of the store needs the address of at least one member")
+        self._members = [_Member(Endpoint(each) if isinstance(each, str) else each, credentials) for each in endpoints]
+        self._first = 0
+        self._timeout = timeout
+
+    async def __aenter__(self) -> StoreClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(member.channel.close(None) for member in self._members))
+
+    # Keys and values.
+
+    async def get(self, key: str, *, revision: int = 0, serializable: bool = False) -> KeyValue | None:
+        """As `Store.get`."""
+        request = pb.GetRequest(key=key, revision=revision, serializable=serializable)
+        reply = await self._read(lambda member, seconds: member.keys.Get(request, timeout=seconds))
+        return decoded(reply.item) if reply.HasField("item") else None
+
+    async def range(
+        self, prefix: str, *, start_after: str = "", limit: int = 0, revision: int = 0, serializable: bool = False
+    ) -> RangeResult:
+        """As `Store.range`, but without a limit there may still be `more`: as much comes as fits in a reply."""
+        request = pb.RangeRequest(
+            prefix=prefix, start_after=start_after, limit=limit, revision=revision, serializable=serializable
+        )
+        reply = await self._read(lambda member, seconds: member.keys.Range(request, timeout=seconds))
+        return RangeResult([decoded(item) for item in reply.items], reply.revision, reply.more, reply.count)
+
+    async def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
+        """As `Store.txn`."""
+        request = txn_request(compares, operations)
+        reply = await self._write(lambda member, seconds: member.keys.Txn(request, timeout=seconds))
+        return txn_result(reply)
+
+    async def compact(self, revision: int) -> None:
+        """As `Store.compact`."""
+        request = pb.CompactRequest(revision=revision)
+        await self._write(lambda member, seconds: member.keys.Compact(request, timeout=seconds))
+
+    def watch(self, prefix: str, *, after: int) -> ClientWatch:
+        """As `Store.watch`, but errors come with the first batch, and events do not say what was there before.
+
+        Goes on with another member when one is lost; raises StoreUnavailable when none can be had.
+        """
+        return ClientWatch(self, prefix, after)
+
+    # The cluster.
+
+    async def status(self) -> pb.StatusReply:
+        """How the first member that answers does."""
+        return await self._read(lambda member, seconds: member.admin.Status(pb.StatusRequest(), timeout=seconds))
+
+    # Asking.
+
+    async def _read(self, ask: Callable[[_Member, float], Awaitable[R]]) -> R:
+        failure: StoreError = StoreUnavailable("")
+        for member, seconds in self._in_turn():
+            try:
+                return await ask(member, seconds)
+            except grpc.aio.AioRpcError as error:
+                failure = failed(member.address, error)
+                if not isinstance(failure, StoreUnavailable):
+                    raise failure from error
+            self._move_on(member)
+        raise failure
+
+    async def _write(self, ask: Callable[[_Member, float], Awaitable[R]]) -> R:
+        failure: StoreError = NothingWritten("")
+        for member, seconds in self._in_turn():
+            # Only what is sent over a connection that stands can have been lost on it.
+            if await member.connected(seconds):
+                try:
+                    return await ask(member, seconds)
+                except grpc.aio.AioRpcError as error:
+                    failure = failed(member.address, error)
+                    if not isinstance(failure, NothingWritten):
+                        raise failure from error
+            else:
+                failure = NothingWritten(f"the member at {member.address} cannot be reached")
+            self._move_on(member)
+        raise failure
+
+    def _in_turn(self) -> Iterator[tuple[_Member, float]]:
+        """Each member once, from the one that answered last, with its share of the time."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._timeout
+        first, count = self._first, len(self._members)
+        for asked in range(count):
+            left = max(give_up - loop.time(), 0.001)
+            yield self._members[(first + asked) % count], left / (count - asked)
+
+    def _move_on(self, member: _Member) -> None:
+        """Ask another member first from now on, unless somebody has already seen to that."""
+        if self._members[self._first] is member:
+            self._first = (self._first + 1) % len(self._members)
+
+    async def standing_watch(self, request: pb.WatchRequest) -> tuple[str, WatchCall]:
+        """A watch that one of the members has begun, and that member's address."""
+        failure: StoreError = StoreUnavailable("")
+        for member, seconds in self._in_turn():
+            call = member.keys.Watch(request)
+            try:
+                async with asyncio.timeout(seconds):
+                    if WATCHING in tuple(await call.initial_metadata() or ()):
+                        return member.address, call
+                    failure = await _ending(member.address, call)
+                if not isinstance(failure, StoreUnavailable):
+                    raise failure
+            except TimeoutError:
+                call.cancel()
+                failure = StoreUnavailable(f"the member at {member.address} did not answer in time")
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+            self._move_on(member)
+        raise failure
+
+
+class ClientWatch:
+    """An asynchronous iterator over batches of events, in revision order."""
+
+    def __init__(self, client: StoreClient, prefix: str, after: int) -> None:
+        self._client, self._prefix = client, prefix
+        self.progress = after
+        """Every event of the prefix up to this revision has been delivered."""
+        self._call: WatchCall | None = None
+        self._address = ""
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def __aiter__(self) -> AsyncIterator[Sequence[Event]]:
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        """Wait for the next batch. Raises what the store raises; ends after `close`."""
+        while not self._closed:
+            if self._call is None:
+                request = pb.WatchRequest(prefix=self._prefix, after=self.progress)
+                self._address, self._call = await self._client.standing_watch(request)
+            try:
+                reply: object = await self._call.read()
+            except grpc.aio.AioRpcError as error:
+                self._call = None
+                failure = failed(self._address, error)
+                if isinstance(failure, StoreUnavailable):
+                    # Whether another member can go on is found out by asking.
+                    continue
+                raise failure from error
+            except asyncio.CancelledError:
+                if self.closed:
+                    break
+                raise
+            if isinstance(reply, pb.WatchReply):
+                self.progress = reply.progress
+                if reply.events:
+                    return [decoded_event(event) for event in reply.events]
+            else:
+                self._call = None
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Stop; a waiting reader's iteration ends. Closing twice is fine."""
+        self._closed = True
+        if self._call is not None:
+            self._call.cancel()
+
+
+async def _ending(address: str, call: WatchCall) -> StoreError:
+    """What a watch that never began has failed with."""
+    try:
+        await call.read()
+    except grpc.aio.AioRpcError as error:
+        return failed(address, error)
+    return StoreUnavailable(f"the member at {address} ended the watch")
+
+
+def failed(address: str, error: grpc.aio.AioRpcError) -> StoreError:
+    """The error a failed call stands for."""
+    named = named_error(error)
+    if named is not None:
+        return named
+    detail = error.details() or error.code().name
+    match error.code():
+        case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.UNIMPLEMENTED:
+            return StoreRefused(f"the member at {address} refuses: {detail}")
+        case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return StoreRefused(f"the member at {address} does not take that: {detail}")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return StoreUnavailable(f"the member at {address} did not answer in time")
+        case _:
+            return StoreUnavailable(f"the connection to the member at {address} failed: {detail}")

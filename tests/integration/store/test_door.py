@@ -1,0 +1,214 @@
+"""A store behind its door, called over gRPC and TLS: what the store says, its client says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from orchestrator.clock import SystemClock
+from orchestrator.store import (
+    Compacted,
+    Compare,
+    Delete,
+    Event,
+    FutureRevision,
+    InvalidTxn,
+    KeyValue,
+    NothingWritten,
+    Put,
+    ReplicatedStore,
+    Settings,
+    StoreUnavailable,
+    ValueTooLarge,
+    open_store,
+)
+from orchestrator.store.door import DOOR_OPTIONS
+from orchestrator.store.errors import StoreRefused
+from orchestrator.store.grpc_wire import serving_name
+from orchestrator.store.key_value_door import key_value_handler
+from orchestrator.store.store_client import ClientCredentials, Endpoint, StoreClient
+from orchestrator.store.v1 import store_pb2 as pb
+from tests.integration.store.certificates import Authority
+
+AUTHORITY = Authority()
+SERVER = AUTHORITY.member("a")
+_CALLER = AUTHORITY.member("caller")
+CALLER = ClientCredentials(_CALLER.authority, _CALLER.certificate, _CALLER.key)
+
+
+class Served:
+    """A store, its door's address, and a client of it."""
+
+    def __init__(self, store: ReplicatedStore, server: grpc.aio.Server, port: int) -> None:
+        self.store, self.server = store, server
+        self.endpoint = Endpoint(f"127.0.0.1:{port}", serving_name("a"))
+        self.client = StoreClient([self.endpoint], CALLER)
+
+    async def close(self) -> None:
+        await self.client.close()
+        await self.store.close()
+        await self.server.stop(None)
+
+
+async def serve(directory: Path, *, read_only: bool = False) -> Served:
+    store = await open_store(directory, clock=SystemClock(), settings=Settings())
+    server = grpc.aio.server(options=DOOR_OPTIONS)
+
+    async def anybody(_: object) -> None:
+        """Everybody is let in."""
+
+    server.add_generic_rpc_handlers((key_value_handler(store, authorize=anybody, read_only=read_only),))
+    tls = grpc.ssl_server_credentials([(SERVER.key, SERVER.certificate)], SERVER.authority, require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", tls)
+    await server.start()
+    return Served(store, server, port)
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    served = await serve(tmp_path / "store")
+    yield served
+    await served.close()
+
+
+async def test_what_is_written_is_read_and_what_differs_is_shown(served: Served) -> None:
+    client = served.client
+    assert await client.get("/a") is None
+    first = await client.txn([Compare("/a", 0)], [Put("/a", b"1"), Put("/b", b"")])
+    assert (first.succeeded, first.revision, first.conflicts) == (True, 2, ())
+    assert await client.get("/a") == KeyValue("/a", b"1", 2, 2)
+    refused = await client.txn([Compare("/a", 0), Compare("/c", 7)], [Delete("/a")])
+    assert not refused.succeeded
+    assert refused.conflicts == (KeyValue("/a", b"1", 2, 2), None)
+    await client.txn([], [Delete("/a")])
+    assert await client.get("/a") is None
+    assert await client.get("/a", revision=2) == KeyValue("/a", b"1", 2, 2)
+    assert await client.get("/b", serializable=True) == KeyValue("/b", b"", 2, 2)
+
+
+async def test_a_range_comes_in_pages_that_are_one_revision(served: Served) -> None:
+    client = served.client
+    await client.txn([], [Put(f"/k/{number:04}", bytes(64 << 10)) for number in range(100)])
+    first = await client.range("/k/")
+    assert first.more
+    assert first.count == 100
+    await client.txn([], [Delete("/k/0099")])
+    rest = await client.range("/k/", start_after=first.items[-1].key, revision=first.revision)
+    assert [item.key for item in (*first.items, *rest.items)] == [f"/k/{number:04}" for number in range(100)]
+    few = await client.range("/k/", limit=3)
+    assert (len(few.items), few.more, few.count, few.revision) == (3, True, 99, 3)
+
+
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        ([Put("", b"")], InvalidTxn),
+        ([Put("/a", b""), Delete("/a")], InvalidTxn),
+        ([Put("/a", bytes(3 << 20))], ValueTooLarge),
+    ],
+)
+async def test_a_bad_txn_is_refused_as_the_store_refuses_it(
+    served: Served, operations: Sequence[Put | Delete], expected: type[Exception]
+) -> None:
+    with pytest.raises(expected) as told:
+        await served.client.txn([], operations)
+    with pytest.raises(expected) as original:
+        await served.store.txn([], operations)
+    assert str(told.value) == str(original.value)
+    assert served.store.status().revision == 1
+
+
+async def test_revisions_that_cannot_be_read_say_which_can(served: Served) -> None:
+    client = served.client
+    for number in range(5):
+        await client.txn([], [Put("/a", bytes([number]))])
+    await client.compact(4)
+    with pytest.raises(Compacted) as compacted:
+        await client.get("/a", revision=3)
+    assert compacted.value.compacted_revision == 4
+    with pytest.raises(FutureRevision) as future:
+        await client.get("/a", revision=9)
+    assert future.value.current == 6
+    with pytest.raises(Compacted):
+        await anext(client.watch("/", after=1))
+
+
+async def test_a_watch_shows_everything_once_from_where_it_is_asked(served: Served) -> None:
+    client = served.client
+    await client.txn([], [Put("/a/1", b"x")])
+    watches = [client.watch("/a/", after=1) for _ in range(3)]
+    for watch in watches:
+        assert await anext(watch) == [Event("/a/1", b"x", 2, None)]
+    await client.txn([], [Put("/b", b"not seen")])
+    await client.txn([], [Put("/a/2", b""), Delete("/a/1")])
+    for watch in watches:
+        assert await anext(watch) == [Event("/a/2", b"", 4, None), Event("/a/1", None, 4, None)]
+        assert watch.progress == 4
+    waiting = asyncio.ensure_future(anext(watches[0]))
+    await asyncio.sleep(0)
+    watches[0].close()
+    with pytest.raises(StopAsyncIteration):
+        await waiting
+
+
+async def test_a_read_goes_to_the_next_member_and_a_write_too_when_it_was_not_done(
+    served: Served, tmp_path: Path
+) -> None:
+    nobody = Endpoint("127.0.0.1:1", serving_name("x"))
+    async with StoreClient([nobody, served.endpoint], CALLER) as client:
+        assert (await client.txn([], [Put("/a", b"1")])).revision == 2
+    async with StoreClient([nobody, served.endpoint], CALLER) as client:
+        assert await client.get("/a") == KeyValue("/a", b"1", 2, 2)
+    async with StoreClient([nobody, served.endpoint], CALLER) as client:
+        assert await anext(client.watch("/", after=1)) == [Event("/a", b"1", 2, None)]
+    async with StoreClient([nobody], CALLER) as client:
+        with pytest.raises(NothingWritten):
+            await client.txn([], [Put("/a", b"1")])
+        with pytest.raises(StoreUnavailable):
+            await client.get("/a")
+        with pytest.raises(StoreUnavailable):
+            await anext(client.watch("/", after=1))
+
+
+async def test_a_write_that_is_cut_off_has_an_unknown_fate(tmp_path: Path) -> None:
+    served = await serve(tmp_path / "store")
+    begun = asyncio.Event()
+
+    async def never(compares: object, operations: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    served.store.txn = never  # type: ignore[method-assign,assignment]
+    writing = asyncio.ensure_future(served.client.txn([], [Put("/a", b"1")]))
+    await begun.wait()
+    await served.server.stop(None)
+    with pytest.raises(StoreUnavailable) as failure:
+        await writing
+    assert not isinstance(failure.value, NothingWritten)
+    await served.close()
+
+
+async def test_a_door_for_reading_writes_nothing(tmp_path: Path) -> None:
+    served = await serve(tmp_path / "store", read_only=True)
+    await served.store.txn([], [Put("/a", b"1")])
+    assert await served.client.get("/a") == KeyValue("/a", b"1", 2, 2)
+    with pytest.raises(StoreRefused, match="write through the API"):
+        await served.client.txn([], [Put("/a", b"2")])
+    with pytest.raises(StoreRefused, match="write through the API"):
+        await served.client.compact(2)
+    await served.close()
+
+
+async def test_bytes_that_are_no_request_are_refused(served: Served) -> None:
+    tls = grpc.ssl_channel_credentials(CALLER.authority, CALLER.key, CALLER.certificate)
+    options = (("grpc.ssl_target_name_override", serving_name("a")),)
+    async with grpc.aio.secure_channel(served.endpoint.address, tls, options=options) as channel:
+        for method in ("Get", "Range", "Txn", "Compact"):
+            call = channel.unary_unary(f"/{pb.DESCRIPTOR.package}.KeyValues/{method}")  # type: ignore[call-arg]
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(b"\xff\xff")
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
