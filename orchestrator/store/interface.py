@@ -247,3 +247,6 @@ class ClusterStore(Store, Protocol):
 
     async def transfer_leadership(self, name: str = "") -> MemberList:
         """Have this member lead; empty: whichever has most. Returns when it does. Raises MembershipError."""
+
+    async def save_snapshot(self) -> bytes:
+        """Everything, as of now, in the form of a snapshot's file. Raises StoreUnavailable."""

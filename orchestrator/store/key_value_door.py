@@ -37,7 +37,7 @@ R = TypeVar("R", bound=Message)
 def key_value_handler(
     store: Store, *, authorize: Authorize, read_only: bool = False
 ) -> grpc.GenericRpcHandler[bytes, bytes]:
-    """The KeyValues service. `read_only`: txns and compactions are refused, because others keep the rules there."""
+    """The KeyValues service. `read_only`: nothing can be written: others keep the rules there."""
 
     async def get(request: pb.GetRequest) -> bytes:
         found = await store.get(request.key, revision=request.revision, serializable=request.serializable)
@@ -54,6 +54,18 @@ def key_value_handler(
     async def compact(request: pb.CompactRequest) -> bytes:
         await store.compact(request.revision)
         return b""
+
+    async def grant_lease(request: pb.GrantLeaseRequest) -> bytes:
+        lease = await store.grant_lease(request.ttl)
+        return pb.LeaseReply(lease=lease, ttl=request.ttl).SerializeToString()
+
+    async def keep_lease(request: pb.KeepLeaseRequest) -> bytes:
+        ttl = await store.keep_lease(request.lease)
+        return pb.LeaseReply(lease=request.lease, ttl=ttl).SerializeToString()
+
+    async def revoke_lease(request: pb.RevokeLeaseRequest) -> bytes:
+        await store.revoke_lease(request.lease)
+        return pb.LeaseReply(lease=request.lease).SerializeToString()
 
     async def watch(raw: bytes, context: Context) -> None:
         await authorize(context)
@@ -74,17 +86,21 @@ def key_value_handler(
 
     encoder = EventEncoder()
     writing = {
-        "Txn": grpc.unary_unary_rpc_method_handler(refused if read_only else _unary(txn, pb.TxnRequest, authorize)),
-        "Compact": grpc.unary_unary_rpc_method_handler(
-            refused if read_only else _unary(compact, pb.CompactRequest, authorize)
-        ),
+        "Txn": _unary(txn, pb.TxnRequest, authorize),
+        "Compact": _unary(compact, pb.CompactRequest, authorize),
+        "GrantLease": _unary(grant_lease, pb.GrantLeaseRequest, authorize),
+        "KeepLease": _unary(keep_lease, pb.KeepLeaseRequest, authorize),
+        "RevokeLease": _unary(revoke_lease, pb.RevokeLeaseRequest, authorize),
     }
+    if read_only:
+        writing = dict.fromkeys(writing, refused)
+    writing_handlers = {name: grpc.unary_unary_rpc_method_handler(handle) for name, handle in writing.items()}
     reading = {
         "Get": grpc.unary_unary_rpc_method_handler(_unary(get, pb.GetRequest, authorize)),
         "Range": grpc.unary_unary_rpc_method_handler(_unary(range_, pb.RangeRequest, authorize)),
         "Watch": grpc.unary_stream_rpc_method_handler(watch),
     }
-    return grpc.method_handlers_generic_handler(SERVICE, reading | writing)
+    return grpc.method_handlers_generic_handler(SERVICE, reading | writing_handlers)
 
 
 def _unary(

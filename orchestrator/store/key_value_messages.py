@@ -11,19 +11,25 @@ from orchestrator.store.v1 import store_pb2 as pb
 
 def encoded(item: KeyValue) -> pb.KeyValue:
     return pb.KeyValue(
-        key=item.key, value=item.value, create_revision=item.create_revision, mod_revision=item.mod_revision
+        key=item.key,
+        value=item.value,
+        create_revision=item.create_revision,
+        mod_revision=item.mod_revision,
+        lease=item.lease,
     )
 
 
 def decoded(item: pb.KeyValue) -> KeyValue:
-    return KeyValue(item.key, item.value, item.create_revision, item.mod_revision)
+    return KeyValue(item.key, item.value, item.create_revision, item.mod_revision, item.lease)
 
 
 def txn_request(compares: Sequence[Compare], operations: Sequence[Operation]) -> pb.TxnRequest:
     return pb.TxnRequest(
         compares=[pb.Comparison(key=each.key, mod_revision=each.mod_revision) for each in compares],
         changes=[
-            pb.Change(key=each.key, value=each.value) if isinstance(each, Put) else pb.Change(key=each.key)
+            pb.Change(key=each.key, value=each.value, lease=each.lease)
+            if isinstance(each, Put)
+            else pb.Change(key=each.key)
             for each in operations
         ],
     )
@@ -32,7 +38,7 @@ def txn_request(compares: Sequence[Compare], operations: Sequence[Operation]) ->
 def operation(change: pb.Change) -> Operation:
     """Raises InvalidTxn."""
     if change.HasField("value"):
-        return Put(change.key, change.value)
+        return Put(change.key, change.value, change.lease)
     if change.lease:
         raise InvalidTxn(f"the deletion of {change.key!r} has a lease: only what is put has one")
     return Delete(change.key)

@@ -9,17 +9,20 @@ raises what the store raised.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+import google_crc32c
 import grpc
 import grpc.aio
 
+from orchestrator.store.admin_messages import member_list
 from orchestrator.store.door_errors import WATCHING, named_error
 from orchestrator.store.errors import NothingWritten, StoreError, StoreRefused, StoreUnavailable
 from orchestrator.store.interface import Compare, Event, KeyValue, Operation, RangeResult, TxnResult
 from orchestrator.store.key_value_messages import decoded, decoded_event, txn_request, txn_result
+from orchestrator.store.membership import MemberList
 from orchestrator.store.v1 import store_pb2 as pb
 from orchestrator.store.v1.store_pb2_grpc import ClusterAdminStub, KeyValuesStub
 
@@ -139,6 +142,21 @@ class StoreClient:
         request = pb.CompactRequest(revision=revision)
         await self._write(lambda member, seconds: member.keys.Compact(request, timeout=seconds))
 
+    async def grant_lease(self, ttl: float) -> int:
+        """As `Store.grant_lease`."""
+        request = pb.GrantLeaseRequest(ttl=ttl)
+        return (await self._write(lambda member, seconds: member.keys.GrantLease(request, timeout=seconds))).lease
+
+    async def keep_lease(self, lease: int) -> float:
+        """As `Store.keep_lease`."""
+        request = pb.KeepLeaseRequest(lease=lease)
+        return (await self._write(lambda member, seconds: member.keys.KeepLease(request, timeout=seconds))).ttl
+
+    async def revoke_lease(self, lease: int) -> None:
+        """As `Store.revoke_lease`."""
+        request = pb.RevokeLeaseRequest(lease=lease)
+        await self._write(lambda member, seconds: member.keys.RevokeLease(request, timeout=seconds))
+
     def watch(self, prefix: str, *, after: int) -> ClientWatch:
         """As `Store.watch`, but errors come with the first batch, and events do not say what was there before.
 
@@ -151,6 +169,62 @@ class StoreClient:
     async def status(self) -> pb.StatusReply:
         """How the first member that answers does."""
         return await self._read(lambda member, seconds: member.admin.Status(pb.StatusRequest(), timeout=seconds))
+
+    async def members(self, *, serializable: bool = False) -> MemberList:
+        """As `ClusterStore.members`."""
+        request = pb.ListMembersRequest(serializable=serializable)
+        return member_list(await self._read(lambda member, seconds: member.admin.ListMembers(request, timeout=seconds)))
+
+    async def add_member(self, name: str, address: str) -> MemberList:
+        """As `ClusterStore.add_member`."""
+        request = pb.AddMemberRequest(name=name, address=address)
+        return member_list(await self._write(lambda member, seconds: member.admin.AddMember(request, timeout=seconds)))
+
+    async def promote_member(self, name: str) -> MemberList:
+        """As `ClusterStore.promote_member`."""
+        request = pb.PromoteMemberRequest(name=name)
+        return member_list(
+            await self._write(lambda member, seconds: member.admin.PromoteMember(request, timeout=seconds))
+        )
+
+    async def remove_member(self, name: str) -> MemberList:
+        """As `ClusterStore.remove_member`."""
+        request = pb.RemoveMemberRequest(name=name)
+        return member_list(
+            await self._write(lambda member, seconds: member.admin.RemoveMember(request, timeout=seconds))
+        )
+
+    async def move_member(self, name: str, address: str) -> MemberList:
+        """As `ClusterStore.move_member`."""
+        request = pb.MoveMemberRequest(name=name, address=address)
+        return member_list(await self._write(lambda member, seconds: member.admin.MoveMember(request, timeout=seconds)))
+
+    async def transfer_leadership(self, name: str = "") -> MemberList:
+        """As `ClusterStore.transfer_leadership`."""
+        request = pb.TransferLeadershipRequest(name=name)
+        return member_list(
+            await self._write(lambda member, seconds: member.admin.TransferLeadership(request, timeout=seconds))
+        )
+
+    async def save_snapshot(self) -> AsyncGenerator[bytes, None]:
+        """A snapshot of everything, piece by piece, each checked. Raises StoreUnavailable when it breaks off."""
+        member = self._members[self._first]
+        call = member.admin.SaveSnapshot(pb.SaveSnapshotRequest())
+        offset, size = 0, -1
+        try:
+            while isinstance(piece := await call.read(), pb.SnapshotPiece):
+                if piece.offset != offset or piece.checksum != google_crc32c.value(piece.data):
+                    raise StoreUnavailable(f"the snapshot of the member at {member.address} came altered")
+                offset, size = offset + len(piece.data), piece.size
+                yield piece.data
+        except grpc.aio.AioRpcError as error:
+            raise failed(member.address, error) from error
+        finally:
+            call.cancel()
+        if offset != size:
+            raise StoreUnavailable(
+                f"the snapshot of the member at {member.address} ended after {offset} of {size} bytes"
+            )
 
     # Asking.
 
