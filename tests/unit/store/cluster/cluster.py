@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.store import Put, ReplicatedStore, Settings, StoreUnavailable, open_store
 from orchestrator.store.membership import Members, Timing
+from orchestrator.store.v1.raft_pb2 import Message
 from tests.unit.store.cluster.invariants import Broken, Witness
 from tests.unit.store.cluster.machine import Disk
 from tests.unit.store.cluster.network import Network
@@ -38,10 +39,8 @@ class Cluster:
         self.clocks = {name: LoopClock() for name in self.names}
         self.flush_takes = 0.0005
         self.witness = Witness(self.disks, lambda: self.names)
-        self.broken: Broken | None = None
-        """The first promise that was not kept, wherever the exception went."""
         self.network.observe = self._sent
-        self.network.heard = self._look_at
+        self.network.heard = self.witness.look_at
         self._stopped: set[str] = set()
         """Processes that stand still."""
         self._directory = directory
@@ -50,14 +49,13 @@ class Cluster:
 
     async def start(self, *names: str) -> None:
         for name in names or self.names:
-            others = [other for other in self.names if other != name]
             disk, power = self.disks[name], self.disks[name].power
             store = await open_store(
                 self._directory / name,
                 clock=self.clocks[name],
                 settings=self._settings,
                 files=disk,
-                members=Members(name, others, self._timing),
+                members=Members(name, {each: each for each in self.names}, cluster="simulated", timing=self._timing),
                 wire=self.network.wire(name),
                 chance=random.Random(self.chance.random()),
                 flush=partial(
@@ -65,7 +63,7 @@ class Cluster:
                     takes=self._flush_takes,
                     alive=lambda disk=disk, power=power: disk.power == power and not disk.dead,
                     awake=lambda name=name: name not in self._stopped,
-                    reported=partial(self._look_at, name),
+                    reported=partial(self.witness.look_at, name),
                 ),
             )
             self.stores[name] = store
@@ -128,9 +126,9 @@ class Cluster:
         self.check()
 
     def check(self) -> None:
-        """Raise what a step of a member may have swallowed."""
-        if self.broken is not None:
-            raise self.broken
+        """Raise what a member may have swallowed."""
+        if self.witness.broken is not None:
+            raise self.witness.broken
 
     def followers(self, leader: str) -> Sequence[str]:
         return [name for name in self.names if name != leader and name in self.stores]
@@ -146,9 +144,4 @@ class Cluster:
 
     def _sent(self, sender: str, receiver: str, message: Message) -> None:
         if not self.disks[sender].dead:
-            with self._noted():
-                self.witness.sent(sender, receiver, message)
-
-    def _look_at(self, name: str) -> None:
-        with self._noted():
-            self.witness.look_at(name)
+            self.witness.sent(sender, receiver, message)

@@ -22,6 +22,9 @@ class Weather:
     """The mean, of an exponential distribution."""
     loss: float = 0.0
     repeat: float = 0.0
+    straying: float = 0.0
+    """How many messages come very late: up to `far` seconds, which is after elections that they know nothing of."""
+    far: float = 1.0
 
 
 class Network:
@@ -32,6 +35,9 @@ class Network:
         self._wires: dict[str, SimulatedWire] = {}
         self.sent = 0
         self.observe: Callable[[str, str, Message], None] | None = None
+        """Told of each message when it is sent: sender, receiver, message."""
+        self.heard: Callable[[str], None] | None = None
+        """Told of a member that has just taken in a message."""
 
     def wire(self, member: str) -> SimulatedWire:
         """A new wire for a member that starts; an earlier one of it is dead."""
@@ -59,13 +65,14 @@ class Network:
         self.sent += 1
         if self.observe is not None:
             self.observe(sender, receiver, message)
-        weather = self.weather
-        if self._chance.random() < weather.loss:
+        chance, weather = self._chance.random, self.weather
+        if weather.loss and chance() < weather.loss:
             return
-        copies = 2 if self._chance.random() < weather.repeat else 1
+        copies = 2 if weather.repeat and chance() < weather.repeat else 1
         data = message.SerializeToString()
         for _ in range(copies):
-            delay = self._chance.expovariate(1 / weather.delay)
+            stray = weather.straying and chance() < weather.straying
+            delay = chance() * weather.far if stray else self._chance.expovariate(1 / weather.delay)
             asyncio.get_running_loop().call_later(delay, self._deliver, sender, receiver, data)
 
     def _deliver(self, sender: str, receiver: str, data: bytes) -> None:
@@ -84,15 +91,12 @@ class SimulatedWire:
         self.alive = True
         self._paused = False
         self._unheard: list[tuple[str, Message]] = []
-        self._unsaid: list[tuple[str, Message]] = []
 
     def start(self, receive: Receive, changed: Callable[[], None]) -> None:
         self._receive = receive
 
     def send(self, member: str, message: Message) -> None:
-        if self._paused:
-            self._unsaid.append((member, message))
-        elif self.alive:
+        if self.alive:
             self._network.carry(self._member, member, message)
 
     def deliver(self, sender: str, message: Message) -> None:
@@ -100,16 +104,15 @@ class SimulatedWire:
             self._unheard.append((sender, message))
         elif self._receive is not None:
             self._receive(sender, message)
+            if self._network.heard is not None:
+                self._network.heard(self._member)
 
     def pause(self) -> None:
-        """To the others the process stands still: what it hears and says waits, and comes late."""
+        """What comes waits, while the process stands still."""
         self._paused = True
 
     def resume(self) -> None:
         self._paused = False
-        unsaid, self._unsaid = self._unsaid, []
-        for member, message in unsaid:
-            self.send(member, message)
         unheard, self._unheard = self._unheard, []
         for sender, message in unheard:
             if self.alive:

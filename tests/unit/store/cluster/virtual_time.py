@@ -35,7 +35,8 @@ class _Selector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise RuntimeError("everybody waits, and nothing will ever happen")
-        self.now += max(timeout, 0.0)
+        if timeout > 0:
+            self.now += timeout
         return []
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
@@ -75,19 +76,24 @@ def run(work: Coroutine[None, None, T]) -> T:
 
 
 class LoopClock:
-    """The clock of a virtual loop; `skew` makes this one go faster or slower, `offset` is what its owner believes."""
+    """The clock of a virtual loop, or of one machine in it, which goes wrong in its own way.
 
-    def __init__(self, offset: float = 0.0) -> None:
+    `offset` is how wrong the machine's idea of the time of day is: it may be stepped. `rate` is how fast its seconds
+    go.
+    """
+
+    def __init__(self, offset: float = 0.0, rate: float = 1.0) -> None:
         self.offset = offset
+        self.rate = rate
 
     def now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.monotonic() + self.offset)
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return asyncio.get_running_loop().time() * self.rate
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds))
+        await asyncio.sleep(max(0.0, seconds / self.rate))
 
 
 class LateFlusher:
@@ -101,9 +107,12 @@ class LateFlusher:
         *,
         takes: Callable[[], float],
         alive: Callable[[], bool],
+        awake: Callable[[], bool] = lambda: True,
+        reported: Callable[[], None] = lambda: None,
     ) -> None:
+        """`alive`: the machine has power; `awake`: its process is not stopped; `reported`: called after `done`."""
         self._flush, self._done, self._loop = flush, done, loop
-        self._takes, self._alive = takes, alive
+        self._takes, self._alive, self._awake, self._reported = takes, alive, awake, reported
 
     def request(self) -> None:
         self._loop.call_later(self._takes(), self._now)
@@ -119,5 +128,14 @@ class LateFlusher:
             self._flush()
         except StoreUnavailable as failed:
             error = failed
-        if self._alive():
-            self._done(error)
+        # As from another thread: others may have their turn before the news arrives.
+        self._loop.call_soon(self._report, error)
+
+    def _report(self, error: StoreUnavailable | None) -> None:
+        if not self._alive():
+            return
+        if not self._awake():
+            self._loop.call_later(0.01, self._report, error)
+            return
+        self._done(error)
+        self._reported()
