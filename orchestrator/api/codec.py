@@ -17,7 +17,18 @@ from orchestrator.api.encoding import JsonObject, encode
 from orchestrator.api.errors import BadRequest
 from orchestrator.api.kinds import KubeObject, as_message, kind_for, kind_of
 
-__all__ = ["Decoded", "JsonObject", "Unknown", "from_json", "from_json_as", "part_to_json", "to_json"]
+__all__ = [
+    "Decoded",
+    "JsonObject",
+    "Unknown",
+    "from_json",
+    "from_json_as",
+    "part_to_json",
+    "to_json",
+    "unknown_fields",
+]
+
+_UNKNOWN_FIELDS: Mapping[str, Unknown] = {"": "warn", "Warn": "warn", "Strict": "strict", "Ignore": "ignore"}
 
 M = TypeVar("M", bound=Message)
 
@@ -28,6 +39,13 @@ class Decoded:
 
     obj: KubeObject
     warnings: tuple[str, ...] = ()
+
+
+def unknown_fields(field_validation: str) -> Unknown:
+    """What a request's fieldValidation wants done with unknown fields. Raises BadRequest."""
+    if field_validation not in _UNKNOWN_FIELDS:
+        raise BadRequest(f'invalid fieldValidation "{field_validation}": supported values: "Ignore", "Strict", "Warn"')
+    return _UNKNOWN_FIELDS[field_validation]
 
 
 def to_json(obj: KubeObject) -> JsonObject:

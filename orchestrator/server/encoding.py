@@ -27,6 +27,8 @@ class Stored:
     kind: Kind
     value: bytes
     revision: int
+    removed: bool = False
+    """The object is gone; this is its last state."""
 
     def wire(self) -> bytes:
         """The serialized Object a client gets, resourceVersion included."""

@@ -22,6 +22,7 @@ from orchestrator.api.status import to_rpc
 from orchestrator.api.v1 import (
     BatchRequest,
     CreateRequest,
+    DeleteCollectionRequest,
     DeleteRequest,
     GetRequest,
     ListRequest,
@@ -33,8 +34,9 @@ from orchestrator.api.v1 import (
 from orchestrator.logs import fields
 from orchestrator.server.batch import carry_out
 from orchestrator.server.caller import Caller, authenticate
+from orchestrator.server.collection_deletion import CollectionDeletion
 from orchestrator.server.encoding import object_reply
-from orchestrator.server.listing import LISTS_OF_ONE, Collections
+from orchestrator.server.listing import LISTS_OF_ONE, Collections, list_reply
 from orchestrator.server.queues import Queues
 from orchestrator.server.registry import Answer, Registry
 
@@ -93,6 +95,10 @@ def resources_handler(registry: Registry, collections: Collections) -> grpc.Gene
             await queues.turn(caller.identity.name, context)
             return await collections.list(caller, request)
 
+    async def delete_collection(caller: Caller, request: DeleteCollectionRequest) -> bytes:
+        return list_reply(await deletion.delete(caller, request.list, request.options))
+
+    deletion = CollectionDeletion(registry, collections)
     queues = Queues(LISTS_OF_ONE)
 
     async def watch(raw: bytes, context: Context) -> None:
@@ -111,6 +117,7 @@ def resources_handler(registry: Registry, collections: Collections) -> grpc.Gene
             "Update": _unary("Update", update, UpdateRequest.FromString),
             "Patch": _unary("Patch", patch, PatchRequest.FromString),
             "Delete": _unary("Delete", delete, DeleteRequest.FromString),
+            "DeleteCollection": _unary("DeleteCollection", delete_collection, DeleteCollectionRequest.FromString),
             "Batch": _unary("Batch", batch, BatchRequest.FromString),
             "Watch": grpc.unary_stream_rpc_method_handler(watch),
         },

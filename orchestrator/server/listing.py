@@ -86,13 +86,7 @@ class Collections:
 
     async def list(self, caller: Caller, request: ListRequest) -> bytes:
         """A serialized ListReply. Raises Expired, BadRequest."""
-        page = await self.read(caller, request)
-        tail = ListReply(resource_version=str(page.revision))
-        if page.next is not None:
-            setattr(tail, "continue", page.next.token())
-            if page.selection.everything:
-                tail.remaining_item_count = page.remaining
-        return b"".join((*chain.from_iterable(map(list_item, page.items)), tail.SerializeToString()))
+        return list_reply(await self.read(caller, request))
 
     async def read(self, caller: Caller, request: ListRequest) -> Page:
         """What a list asks for, or the beginning of it. Raises Expired, BadRequest."""
@@ -166,6 +160,16 @@ class Collections:
                 return Page(selection, items, position if more else None, found.revision, found.count - position.seen)
             start = position
             await asyncio.sleep(0)
+
+
+def list_reply(page: Page) -> bytes:
+    """A serialized ListReply."""
+    tail = ListReply(resource_version=str(page.revision))
+    if page.next is not None:
+        setattr(tail, "continue", page.next.token())
+        if page.selection.everything:
+            tail.remaining_item_count = page.remaining
+    return b"".join((*chain.from_iterable(map(list_item, page.items)), tail.SerializeToString()))
 
 
 def selection_of(request: ListRequest | WatchRequest) -> Selection:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from orchestrator.api import errors
-from orchestrator.api.codec import from_json, to_json
+from orchestrator.api.codec import Unknown, from_json, to_json, unknown_fields
 from orchestrator.api.generated_names import suffix
 from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, kind_of_wrapped, unwrap
 from orchestrator.api.patch import json_patch, merge_patch, strategic_merge_patch
@@ -144,6 +144,7 @@ class Registry:
         subresource = request.subresource
         authorize(caller, _verb("patch", subresource), key.kind.resource, key.namespace, key.name)
         _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        unknown = unknown_fields(request.field_validation)
         body = await self._workshop.do(len(request.patch), lambda: _parse_patch(request.patch))
         warnings: list[str] = []
 
@@ -152,7 +153,7 @@ class Registry:
                 shown: KubeObject = scale_of(as_scalable(key.kind, old))
             else:
                 shown = old
-            new, notes = patched(shown, request.type, body)
+            new, notes = patched(shown, request.type, body, unknown)
             warnings[:] = notes
             if isinstance(new, Scale):
                 return apply_scale(key.kind, old, new)
@@ -229,7 +230,7 @@ class Registry:
             try:
                 value = before.value if isinstance(outcome, Removed) else encode(key.kind, outcome.obj)
                 if dry_run or (value == before.value and not removed):
-                    return Stored(key.kind, value, before.revision)
+                    return Stored(key.kind, value, before.revision, removed)
                 operation = Delete(key.path) if removed else Put(key.path, value)
                 compares = (Compare(key.path, before.revision), *allocation.compares)
                 result = await self._txn(compares, (operation, *allocation.operations))
@@ -237,7 +238,7 @@ class Registry:
             finally:
                 self._allocator.settle(allocation, written=written)
             if written:
-                return Stored(key.kind, value, result.revision)
+                return Stored(key.kind, value, result.revision, removed)
             await self._learn(allocation)
         raise errors.Conflict.of(key.kind.resource, key.name)
 
@@ -302,15 +303,19 @@ class Registry:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
 
-def patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -> tuple[KubeObject, Sequence[str]]:
+def patched(
+    shown: KubeObject, patch_type: PatchType.ValueType, body: object, unknown: Unknown = "warn"
+) -> tuple[KubeObject, Sequence[str]]:
     """`shown` with a patch applied, and warnings. Raises BadRequest, Invalid."""
     try:
-        return _patched(shown, patch_type, body)
+        return _patched(shown, patch_type, body, unknown)
     except RecursionError as error:
         raise errors.BadRequest("the patch is nested too deeply") from error
 
 
-def _patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -> tuple[KubeObject, Sequence[str]]:
+def _patched(
+    shown: KubeObject, patch_type: PatchType.ValueType, body: object, unknown: Unknown
+) -> tuple[KubeObject, Sequence[str]]:
     document = to_json(shown)
     match patch_type:
         case PatchType.JSON:
@@ -324,7 +329,7 @@ def _patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -
     for name in ("apiVersion", "kind"):
         if result.get(name) != document[name]:
             raise errors.BadRequest(f"{name} can't be changed by a patch (from {document[name]} to {result.get(name)})")
-    decoded = from_json(result, unknown="warn")
+    decoded = from_json(result, unknown=unknown)
     return decoded.obj, decoded.warnings
 
 

@@ -20,7 +20,8 @@ Json: TypeAlias = dict[str, Any]
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _CREATED_ONLY = ("binding", "eviction", "token")
 _SCALE = ("autoscaling", "v1", "Scale")
-_BODIES = {
+# Subresources whose bodies are of another kind than their object: group, version, kind.
+BODIES: Mapping[str, tuple[str, str, str]] = {
     "scale": _SCALE,
     "binding": ("", "v1", "Binding"),
     "eviction": ("policy", "v1", "Eviction"),
@@ -123,7 +124,7 @@ def _resource_entries(kind: Kind) -> Iterable[Json]:
     entry["storageVersionHash"] = hashlib.sha256(f"{kind.api_version}/{kind.kind}".encode()).hexdigest()[:16]
     yield entry
     for subresource in kind.subresources:
-        group, version, name = _BODIES.get(subresource, (kind.group, kind.version, kind.kind))
+        group, version, name = BODIES.get(subresource, (kind.group, kind.version, kind.kind))
         part: Json = {
             "name": f"{kind.plural}/{subresource}",
             "singularName": "",
@@ -164,7 +165,7 @@ def _aggregated_resource(kind: Kind) -> Json:
 
 
 def _aggregated_subresource(kind: Kind, subresource: str) -> Json:
-    group, version, name = _BODIES.get(subresource, (kind.group, kind.version, kind.kind))
+    group, version, name = BODIES.get(subresource, (kind.group, kind.version, kind.kind))
     return {
         "subresource": subresource,
         "responseKind": {"group": group, "version": version, "kind": name},
