@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from orchestrator.api import errors
-from orchestrator.api.codec import Unknown, from_json, to_json, unknown_fields
+from orchestrator.api.codec import JsonObject, Unknown, from_json, to_json, unknown_fields
 from orchestrator.api.generated_names import suffix
 from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, kind_of_wrapped, unwrap
 from orchestrator.api.patch import json_patch, merge_patch, strategic_merge_patch
@@ -36,7 +36,7 @@ from orchestrator.api.v1 import (
     UpdateRequest,
 )
 from orchestrator.clock import Clock
-from orchestrator.server import rules
+from orchestrator.server import applying, managing, rules
 from orchestrator.server.allocation import NOTHING, Allocation, Allocator, refusal
 from orchestrator.server.caller import Caller, authorize
 from orchestrator.server.deletion import decide_deletion, options_from
@@ -63,6 +63,8 @@ class Answer:
 
     stored: Stored
     warnings: Sequence[str] = field(default=())
+    created: bool = False
+    """An apply has made the object."""
 
 
 class Registry:
@@ -95,6 +97,10 @@ class Registry:
                 meta.name = rules.generated_name(base, suffix(self._rng))
             uid, now = self._uid(), self._clock.now()
             await self._workshop.do(size, partial(rules.prepare_create, kind, obj, uid=uid, now=now))
+            del meta.managed_fields[:]
+            if request.field_manager:
+                record = partial(managing.record, kind, None, obj, [], request.field_manager, "", now)
+                await self._workshop.do(size, record)
             try:
                 stored = await self._insert(Key(kind, meta.namespace, meta.name), obj, dry_run=request.dry_run)
                 return Answer(stored, warnings)
@@ -124,18 +130,19 @@ class Registry:
             key = object_key(kind, new.metadata.namespace, new.metadata.name)
         authorize(caller, _verb("update", subresource), key.kind.resource, key.namespace, key.name)
         _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        who = request.field_manager
         if subresource == "scale":
             if not isinstance(new, Scale):
                 raise errors.BadRequest(f"expected an object of kind Scale, got {kind.kind}")
             scale = new
-            changed = await self._change(key, lambda old: apply_scale(key.kind, old, scale), dry_run=request.dry_run)
-            return Answer(stored_scale(changed))
+            decide = self._managed(key.kind, lambda old: apply_scale(key.kind, old, scale), who, subresource)
+            return Answer(stored_scale(await self._change(key, decide, dry_run=request.dry_run)))
         if kind is not key.kind:
             raise errors.BadRequest(f"expected an object of kind {key.kind.kind}, got {kind.kind}")
         new.metadata.name, new.metadata.namespace = key.name, key.namespace
         size = request.object.ByteSize()
         warnings = () if subresource else await self._workshop.do(size, lambda: warnings_for(new))
-        decide = _replacement(key.kind, subresource, new)
+        decide = self._managed(key.kind, _replacement(key.kind, subresource, new), who, subresource)
         return Answer(await self._change(key, decide, dry_run=request.dry_run, size=size), warnings)
 
     async def patch(self, caller: Caller, request: PatchRequest) -> Answer:
@@ -144,6 +151,8 @@ class Registry:
         subresource = request.subresource
         authorize(caller, _verb("patch", subresource), key.kind.resource, key.namespace, key.name)
         _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        if request.type == PatchType.APPLY:
+            return await self._apply(key, request)
         unknown = unknown_fields(request.field_validation)
         body = await self._workshop.do(len(request.patch), lambda: _parse_patch(request.patch))
         warnings: list[str] = []
@@ -162,8 +171,46 @@ class Registry:
                 warnings.extend(warnings_for(new))
             return _replacement(key.kind, subresource, new)(old)
 
-        stored = await self._change(key, decide, dry_run=request.dry_run, size=len(request.patch))
+        recorded = self._managed(key.kind, decide, request.field_manager, subresource)
+        stored = await self._change(key, recorded, dry_run=request.dry_run, size=len(request.patch))
         return Answer(stored_scale(stored) if subresource == "scale" else stored, warnings)
+
+    async def _apply(self, key: Key, request: PatchRequest) -> Answer:
+        """Server-side apply: change the object, or make it. Raises Conflict with the managers' names."""
+        config = await self._workshop.do(len(request.patch), lambda: applying.read_config(key, request))
+        warnings: list[str] = []
+
+        def decide(old: KubeObject) -> Outcome:
+            new, notes = applying.applied(key.kind, old, config, request, self._clock.now())
+            warnings[:] = [*notes, *warnings_for(new)]
+            return _replacement(key.kind, request.subresource, new)(old)
+
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                stored = await self._change(key, decide, dry_run=request.dry_run, size=len(request.patch))
+                return Answer(stored, warnings)
+            except errors.NotFound:
+                if request.subresource:
+                    raise
+            try:
+                return await self._apply_new(key, config, request)
+            except errors.AlreadyExists:
+                continue
+        raise errors.Conflict.of(key.kind.resource, key.name)
+
+    async def _apply_new(self, key: Key, config: JsonObject, request: PatchRequest) -> Answer:
+        now = self._clock.now()
+        obj, notes = applying.applied(key.kind, None, config, request, now)
+        account = list(obj.metadata.managed_fields)
+        size = len(request.patch)
+        await self._workshop.do(size, partial(rules.prepare_create, key.kind, obj, uid=self._uid(), now=now))
+        del obj.metadata.managed_fields[:]
+        obj.metadata.managed_fields.extend(account)
+        stored = await self._insert(key, obj, dry_run=request.dry_run)
+        return Answer(stored, [*notes, *warnings_for(obj)], created=True)
+
+    def _managed(self, kind: Kind, decide: Decide, field_manager: str, subresource: str) -> Decide:
+        return managing.managed(kind, decide, field_manager, subresource, self._clock.now())
 
     async def delete(self, caller: Caller, request: DeleteRequest) -> Stored:
         """Remove an object or begin to. Raises NotFound, Conflict for preconditions, Forbidden."""

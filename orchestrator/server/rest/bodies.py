@@ -22,6 +22,7 @@ PATCH_TYPES: Final[Mapping[str, PatchType.ValueType]] = {
     "application/strategic-merge-patch+json": PatchType.STRATEGIC,
     "application/json-patch+json": PatchType.JSON,
 }
+APPLY_TYPES: Final = frozenset({"application/apply-patch+yaml", "application/apply-patch+json"})
 
 
 class UnsupportedMediaType(errors.ApiError):
@@ -82,7 +83,7 @@ def patch_type(content_type: str) -> PatchType.ValueType:
     """Raises UnsupportedMediaType."""
     found = PATCH_TYPES.get(content_type)
     if found is None:
-        supported = ", ".join(PATCH_TYPES)
+        supported = ", ".join((*PATCH_TYPES, *sorted(APPLY_TYPES)))
         raise UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: {supported}"
         )

@@ -34,6 +34,7 @@ from orchestrator.api.v1 import (
     ListRequest,
     ObjectKey,
     PatchRequest,
+    PatchType,
     UpdateRequest,
     WatchRequest,
 )
@@ -43,11 +44,12 @@ from orchestrator.server.caller import Caller, authenticate
 from orchestrator.server.collection_deletion import CollectionDeletion
 from orchestrator.server.encoding import Stored
 from orchestrator.server.listing import Collections, Page, revision_of, selection_of
+from orchestrator.server.managing import UNKNOWN
 from orchestrator.server.registry import Answer, Registry
 from orchestrator.server.rest import answers, discovery, openapi
 from orchestrator.server.rest.about import About
 from orchestrator.server.rest.answers import ListHead, Shape, Shapes
-from orchestrator.server.rest.bodies import patch_type, read_delete, read_object
+from orchestrator.server.rest.bodies import APPLY_TYPES, patch_type, read_delete, read_object
 from orchestrator.server.rest.json_bytes import dump
 from orchestrator.server.rest.negotiation import JSON, YAML, NotAcceptable, Wanted, accepted
 from orchestrator.server.rest.paths import PathNotFound, Target, flag, is_dry_run, number, parse_path
@@ -61,6 +63,7 @@ COMPRESSED_FROM: Final = 128 << 10
 """Bytes from which an answer is compressed for a client that takes it so."""
 PIECE_BYTES: Final = 256 << 10
 """So much of a list is made before it is sent and others get a turn."""
+MAX_MANAGER: Final = 128
 SHORTEST_WATCH, LONGEST_WATCH = 1800.0, 3600.0
 """Seconds; a watch without a limit of its own ends somewhere between, so that not all end at once."""
 
@@ -185,7 +188,12 @@ class RestDoor:
         sent = read_object(target, await _body(request), request.content_type, request.query)
         answer = await self._registry.create(
             caller,
-            CreateRequest(object=wrap(sent.obj), dry_run=_dry_run(request), subresource=target.subresource),
+            CreateRequest(
+                object=wrap(sent.obj),
+                dry_run=_dry_run(request),
+                subresource=target.subresource,
+                field_manager=_field_manager(request),
+            ),
         )
         return await _one(
             request, shape, answer.stored, wanted, status=201, warnings=[*sent.warnings, *answer.warnings]
@@ -197,25 +205,34 @@ class RestDoor:
         answer = await self._registry.update(
             caller,
             UpdateRequest(
-                object=wrap(sent.obj), key=_key(target), dry_run=_dry_run(request), subresource=target.subresource
+                object=wrap(sent.obj),
+                key=_key(target),
+                dry_run=_dry_run(request),
+                subresource=target.subresource,
+                field_manager=_field_manager(request),
             ),
         )
         return await _one(request, shape, answer.stored, wanted, warnings=[*sent.warnings, *answer.warnings])
 
     async def _patch(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, _OBJECT_SHAPES)
+        applied = request.content_type in APPLY_TYPES
+        kind_of_patch = PatchType.APPLY if applied else patch_type(request.content_type)
         answer: Answer = await self._registry.patch(
             caller,
             PatchRequest(
                 key=_key(target),
-                type=patch_type(request.content_type),
+                type=kind_of_patch,
                 patch=await _body(request),
                 subresource=target.subresource,
                 dry_run=_dry_run(request),
                 field_validation=request.query.get("fieldValidation", ""),
+                field_manager=request.query.get("fieldManager", "") if applied else _field_manager(request),
+                force=flag(request.query, "force"),
             ),
         )
-        return await _one(request, shape, answer.stored, wanted, warnings=answer.warnings)
+        status = 201 if answer.created else 200
+        return await _one(request, shape, answer.stored, wanted, status=status, warnings=answer.warnings)
 
     async def _delete(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, _OBJECT_SHAPES)
@@ -348,6 +365,14 @@ def _key(target: Target) -> ObjectKey:
 
 def _dry_run(request: web.BaseRequest) -> bool:
     return is_dry_run(request.query.get("dryRun", ""))
+
+
+def _field_manager(request: web.BaseRequest) -> str:
+    """Who changes: as the client says, or else its program's name."""
+    name = request.query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0] or UNKNOWN
+    if len(name) > MAX_MANAGER or not name.isprintable():
+        raise errors.BadRequest(f"invalid fieldManager: must be at most {MAX_MANAGER} printable characters")
+    return name
 
 
 def _include(query: Mapping[str, str]) -> Include:

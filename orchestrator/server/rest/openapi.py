@@ -18,7 +18,7 @@ from orchestrator.api.documentation import describe
 from orchestrator.api.kinds import Kind, all_kinds
 from orchestrator.api.schema import map_value, option
 from orchestrator.api.v1 import options_pb2
-from orchestrator.server.rest.bodies import PATCH_TYPES
+from orchestrator.server.rest.bodies import APPLY_TYPES, PATCH_TYPES
 from orchestrator.server.rest.discovery import BODIES, verbs_of
 from orchestrator.server.rest.json_bytes import dump
 from orchestrator.server.rest.paths import CONNECTED
@@ -284,7 +284,7 @@ def _operation(
         "x-kubernetes-action": action,
         _GVK: {"group": group, "kind": name, "version": version},
     }
-    media_types = tuple(PATCH_TYPES) if verb == "patch" else ("application/json", "application/yaml")
+    media_types = (*PATCH_TYPES, *sorted(APPLY_TYPES)) if verb == "patch" else ("application/json", "application/yaml")
     if verb in {"create", "update", "patch"}:
         body = {"type": "object"} if verb == "patch" else schema
         if prefix == _V3:
