@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.descriptor import Descriptor
@@ -98,6 +98,7 @@ def apply(
     `last_applied` is what the same person has applied from the client's side before: that is no conflict.
     """
     managers = read(entries)
+    now = now.replace(microsecond=0)
     named = _own_paths(descriptor, config, manager)
     if live is None:
         return Applied(dict(config), write([Managed(manager, named, now)]))
@@ -130,6 +131,7 @@ def record_update(
 ) -> Sequence[ManagedFieldsEntry]:
     """Who manages what once `live` has been updated to `new` (None: it is created). Raises BadRequest."""
     managers = read(entries)
+    now = now.replace(microsecond=0)
     before = _of(descriptor, live) if live is not None else {}
     after = _of(descriptor, new)
     gone = frozenset(before.keys() - after.keys())
@@ -156,7 +158,7 @@ def read(entries: Sequence[ManagedFieldsEntry]) -> list[Managed]:
     found = []
     for entry in entries:
         manager = Manager(entry.manager, entry.operation, entry.api_version, entry.subresource)
-        time = entry.time.ToDatetime() if entry.HasField("time") else None
+        time = entry.time.ToDatetime(UTC) if entry.HasField("time") else None
         found.append(Managed(manager, from_tree(MessageToDict(entry.fields_v1)), time))
     return found
 
@@ -173,7 +175,7 @@ def write(managers: Sequence[Managed]) -> list[ManagedFieldsEntry]:
             fields_type="FieldsV1",
         )
         if each.time is not None:
-            entry.time.FromDatetime(each.time.replace(microsecond=0, tzinfo=None))
+            entry.time.FromDatetime(each.time)
         ParseDict(to_tree(each.paths), entry.fields_v1)
         entries.append(entry)
     return entries

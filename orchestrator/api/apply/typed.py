@@ -136,19 +136,21 @@ def _merge_items(shape: _Shape, live: Sequence[Json], applied: Sequence[Json], p
     there = dict(_items(shape, live, path))
     wanted = dict(_items(shape, applied, path))
     merged: list[Json] = []
-    left = [element for element in there if element not in wanted]
-    order = list(there)
-    placed: set[str] = set()
+    order = iter(list(there))
+    following = next(order, None)
     for element, item in wanted.items():
-        if element in there:
-            for other in left:
-                if other not in placed and order.index(other) < order.index(element):
-                    merged.append(there[other])
-                    placed.add(other)
-            if shape.form == "items":
-                item = _merge(_Shape("message", shape.message), there[element], item, (*path, element))
+        while following is not None and following not in wanted:
+            merged.append(there[following])
+            following = next(order, None)
+        if element in there and shape.form == "items":
+            item = _merge(_Shape("message", shape.message), there[element], item, (*path, element))
         merged.append(item)
-    merged += [there[other] for other in left if other not in placed]
+        if following == element:
+            following = next(order, None)
+    while following is not None:
+        if following not in wanted:
+            merged.append(there[following])
+        following = next(order, None)
     return merged
 
 
