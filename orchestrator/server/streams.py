@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,7 +19,7 @@ import grpc.aio
 from orchestrator.api import errors
 from orchestrator.api.kinds import kind_of
 from orchestrator.api.status import from_rpc
-from orchestrator.api.v1 import ExecRequest, LogsRequest, Node, Pod, streams_pb2
+from orchestrator.api.v1 import ExecRequest, ExecStart, LogsRequest, Node, Pod, streams_pb2
 from orchestrator.server.caller import Caller, authorize
 from orchestrator.server.encoding import decode
 from orchestrator.server.grpc_door import DETAILS, Context, caller_of, decoded, failures_reported
@@ -119,29 +119,40 @@ class PodStreams:
             },
         )
 
+    async def logs(self, caller: Caller, request: LogsRequest) -> AsyncGenerator[bytes, None]:
+        """Serialized LogsChunks, as the pod's node sends them. Raises NotFound, BadRequest, ServiceUnavailable."""
+        address = await self._locate(caller, "log", request.namespace, request.pod, request.container)
+        async with self._connections.channel(address) as channel:
+            call = channel.unary_stream(f"/{SERVICE}/Logs", bytes, bytes)(request.SerializeToString())
+            async with aclosing(_relayed(call, address)) as messages:
+                async for message in messages:
+                    yield message
+
+    async def exec(
+        self, caller: Caller, start: ExecStart, messages: AsyncIterator[bytes]
+    ) -> AsyncGenerator[bytes, None]:
+        """Serialized ExecReplies to the serialized ExecRequests that follow `start`. Raises as `logs` does."""
+        if not start.command:
+            raise errors.BadRequest("you must specify at least one command for the container")
+        address = await self._locate(caller, "exec", start.namespace, start.pod, start.container)
+        first = ExecRequest(start=start).SerializeToString()
+        async with self._connections.channel(address) as channel:
+            call = channel.stream_stream(f"/{SERVICE}/Exec", bytes, bytes)(_again(first, messages))
+            async with aclosing(_relayed(call, address)) as replies:
+                async for reply in replies:
+                    yield reply
+
     async def _logs(self, raw: bytes, context: Context) -> None:
         async with failures_reported(context, "Logs"):
-            caller = caller_of(context)
-            request = decoded(raw, LogsRequest.FromString)
-            address = await self._locate(caller, "log", request.namespace, request.pod, request.container)
-            async with self._connections.channel(address) as channel:
-                call = channel.unary_stream(f"/{SERVICE}/Logs", bytes, bytes)(raw)
-                await _relay(call, context, address)
+            await _send(self.logs(caller_of(context), decoded(raw, LogsRequest.FromString)), context)
 
     async def _exec(self, messages: AsyncIterator[bytes], context: Context) -> None:
         async with failures_reported(context, "Exec"):
             caller = caller_of(context)
-            raw = await _first_of(messages)
-            first = decoded(raw, ExecRequest.FromString)
+            first = decoded(await _first_of(messages), ExecRequest.FromString)
             if not first.HasField("start"):
                 raise errors.BadRequest("the first message of an exec must be `start`")
-            start = first.start
-            if not start.command:
-                raise errors.BadRequest("you must specify at least one command for the container")
-            address = await self._locate(caller, "exec", start.namespace, start.pod, start.container)
-            async with self._connections.channel(address) as channel:
-                call = channel.stream_stream(f"/{SERVICE}/Exec", bytes, bytes)(_again(raw, messages))
-                await _relay(call, context, address)
+            await _send(self.exec(caller, first.start, messages), context)
 
     async def _locate(self, caller: Caller, verb: str, namespace: str, name: str, container: str) -> NodeAddress:
         """The node that runs a pod's container. Raises NotFound, BadRequest, ServiceUnavailable."""
@@ -204,15 +215,19 @@ async def _again(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield message
 
 
-async def _relay(
-    call: grpc.aio.UnaryStreamCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes],
-    context: Context,
-    address: NodeAddress,
-) -> None:
-    """Pass the node's messages to the client, and its error if it ends with one."""
+async def _send(messages: AsyncGenerator[bytes, None], context: Context) -> None:
+    async with aclosing(messages):
+        async for message in messages:
+            await context.write(message)
+
+
+async def _relayed(
+    call: grpc.aio.UnaryStreamCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes], address: NodeAddress
+) -> AsyncGenerator[bytes, None]:
+    """The node's messages, and its error if it ends with one."""
     try:
         async for message in call:
-            await context.write(message)
+            yield message
     except grpc.aio.AioRpcError as error:
         raise _from_node(error, address) from error
     except asyncio.CancelledError as error:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from google.protobuf.descriptor import Descriptor
+
 from orchestrator.api import errors
 from orchestrator.api.codec import from_json, unknown_fields
 from orchestrator.api.decoding import describe
 from orchestrator.api.kinds import Kind, KubeObject, kind_for
 from orchestrator.api.manifest import read_json, read_value
 from orchestrator.api.v1 import DeleteRequest, PatchType
+from orchestrator.server.rest import kubernetes_protobuf
 from orchestrator.server.rest.discovery import BODIES
 from orchestrator.server.rest.paths import Target, flag, is_dry_run, number
 
@@ -132,14 +135,23 @@ def _body_kind(target: Target) -> Kind:
 
 
 def _read(body: bytes, content_type: str) -> object:
+    if content_type == kubernetes_protobuf.MEDIA_TYPE:
+        return kubernetes_protobuf.read(body, _descriptor)
     if content_type in _YAML_TYPES:
         return read_value(_decoded(body), "the request body")
     if content_type in _JSON_TYPES or content_type.endswith("+json"):
         return read_json(_decoded(body))
     raise UnsupportedMediaType(
         f"the body of the request was in an unknown format ({content_type}) - accepted media types include: "
-        "application/json, application/yaml"
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     )
+
+
+def _descriptor(api_version: str, kind: str) -> Descriptor | None:
+    try:
+        return kind_for(api_version, kind).descriptor
+    except errors.UnknownKind:
+        return None
 
 
 def _decoded(body: bytes) -> str:

@@ -53,6 +53,7 @@ from orchestrator.server.rest.bodies import APPLY_TYPES, patch_type, read_delete
 from orchestrator.server.rest.json_bytes import dump
 from orchestrator.server.rest.negotiation import JSON, YAML, NotAcceptable, Wanted, accepted
 from orchestrator.server.rest.paths import PathNotFound, Target, flag, is_dry_run, number, parse_path
+from orchestrator.server.rest.pod_streams import RestStreams
 from orchestrator.server.rest.tables import INCLUDES, Include
 
 log = logging.getLogger("rest")
@@ -85,6 +86,7 @@ class RestDoor:
         self,
         registry: Registry,
         collections: Collections,
+        streams: RestStreams,
         about: About,
         *,
         now: Callable[[], datetime],
@@ -106,6 +108,7 @@ class RestDoor:
             "delete": self._delete,
             "deletecollection": self._delete_collection,
         }
+        self._streams: Mapping[str, Answerer] = {"log": streams.log, "exec": streams.exec}
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to any request. Whatever goes wrong becomes a Status."""
@@ -137,7 +140,7 @@ class RestDoor:
         if len(head) <= (2 if head[0] == "api" else 3):
             return self._discover(request, head)
         target = parse_path(request.method, path, request.query)
-        answer = self._verbs.get(target.verb)
+        answer = self._streams.get(target.subresource) or self._verbs.get(target.verb)
         if answer is None:
             raise errors.MethodNotAllowed.of(target.kind.resource, target.verb)
         return await answer(request, caller, target)
