@@ -223,8 +223,16 @@ class WatchHub:
 
     def close(self) -> None:
         """End all watches so that their clients resume them, elsewhere or later; new ones are refused."""
-        self._closed = errors.ServiceUnavailable("the server is shutting down: resume the watch", retry_after=1)
+        self.suspend("the server is shutting down: resume the watch")
+
+    def suspend(self, reason: str) -> None:
+        """Do as `close` does until `resume`: what happens now may not be heard of here."""
+        self._closed = errors.ServiceUnavailable(reason, retry_after=1)
         self._end_all(self._closed)
+
+    def resume(self) -> None:
+        """Take watches again."""
+        self._closed = None
 
     async def subscribe(
         self, selection: Selection, *, after: int, bookmarks: bool, form: Form = WIRE
@@ -235,10 +243,14 @@ class WatchHub:
         """
         if self._closed is not None:
             raise self._closed
-        written = self._store.status().revision
-        if after > written:
-            # A revision this store never had, as after a restored backup: only a new list helps.
-            raise errors.Expired(f"Too large resource version: {after}, current: {written}")
+        if after > self._store.status().revision:
+            # The watcher may come from a server that was ahead of this one: see what there is anywhere.
+            with store_errors_mapped():
+                await self._store.range("/", limit=1)
+            written = self._store.status().revision
+            if after > written:
+                # A revision this store never had, as after a restored backup: only a new list helps.
+                raise errors.Expired(f"Too large resource version: {after}, current: {written}")
         subscription = Subscription(selection, after=max(after, self.revision), bookmarks=bookmarks, form=form)
         watchers = self._watchers.setdefault(selection.kind.resource, Watchers())
         watchers.add(subscription)
