@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Cluster:
         self.witness = Witness(self.disks, lambda: self.names)
         self.network.observe = self._sent
         self.network.heard = self.witness.look_at
-        self._stopped: set[str] = set()
+        self.stopped: set[str] = set()
         """Processes that stand still."""
         self._directory = directory
         self._settings = settings or Settings()
@@ -62,10 +62,11 @@ class Cluster:
                     LateFlusher,
                     takes=self._flush_takes,
                     alive=lambda disk=disk, power=power: disk.power == power and not disk.dead,
-                    awake=lambda name=name: name not in self._stopped,
+                    awake=lambda name=name: name not in self.stopped,
                     reported=partial(self.witness.look_at, name),
                 ),
             )
+            store._turn = partial(self._turn, name, store._turn)  # type: ignore[method-assign]
             self.stores[name] = store
             self.witness.started(name, store)
 
@@ -74,28 +75,28 @@ class Cluster:
         store = self.stores.pop(name)
         self.network.wire(name)
         self.witness.stopped(name)
-        self._stopped.discard(name)
+        self.stopped.discard(name)
         self.disks[name].fail_power()
         store.halt("the power failed")
         store._lock.release()
 
     def stop(self, name: str) -> None:
         """The process stands still, as after SIGSTOP: it hears, says and notices nothing until `go_on`."""
-        wire, store = self.network.current(name), self.stores[name]
-        if wire is None or name in self._stopped:
-            return
-        wire.pause()
-        self._stopped.add(name)
-        store._turn_scheduled = True
+        wire = self.network.current(name)
+        if wire is not None:
+            wire.pause()
+            self.stopped.add(name)
 
     def go_on(self, name: str) -> None:
         wire, store = self.network.current(name), self.stores.get(name)
-        if name not in self._stopped or store is None or wire is None:
-            return
-        self._stopped.discard(name)
-        store._turn_scheduled = False
-        store._wake()
-        wire.resume()
+        if name in self.stopped and store is not None and wire is not None:
+            self.stopped.discard(name)
+            store._turn()
+            wire.resume()
+
+    def _turn(self, name: str, turn: Callable[[], None]) -> None:
+        if name not in self.stopped:
+            turn()
 
     async def leader(self) -> str:
         """Wait for a member that leads and knows that it does."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.store.greeting import Greeter
 from orchestrator.store.v1.raft_pb2 import Message
 from orchestrator.store.wire import Receive
 
@@ -92,8 +93,11 @@ class SimulatedWire:
         self._paused = False
         self._unheard: list[tuple[str, Message]] = []
 
-    def start(self, receive: Receive, changed: Callable[[], None]) -> None:
+    def start(self, receive: Receive, changed: Callable[[], None], greeter: Greeter) -> None:
         self._receive = receive
+
+    def set_peers(self, peers: Mapping[str, str]) -> None:
+        """The network takes names for addresses."""
 
     def send(self, member: str, message: Message) -> None:
         if self.alive:
