@@ -19,12 +19,15 @@ from orchestrator.store.errors import (
     StoreError,
     StoreLocked,
     StoreUnavailable,
+    TooManyLeases,
+    UnknownLease,
     UnknownMember,
     ValueTooLarge,
     WatcherTooSlow,
     WrongIdentity,
 )
 from orchestrator.store.interface import (
+    Batch,
     ClusterStore,
     Compare,
     Delete,

@@ -23,22 +23,23 @@ from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.store.catch_up import CatchUp
-from orchestrator.store.command import Compact, decode_group, encode_compact
-from orchestrator.store.errors import NothingWritten, StoreBusy, StoreUnavailable
+from orchestrator.store.command import decode_group, encode_compact
+from orchestrator.store.errors import NothingWritten, StoreUnavailable
 from orchestrator.store.files import Files
 from orchestrator.store.flusher import Flush, Flusher
 from orchestrator.store.installation import Installation
-from orchestrator.store.interface import TxnResult
+from orchestrator.store.lease_keeper import LeaseKeeper
 from orchestrator.store.lock import DirectoryLock
 from orchestrator.store.log import Base, Log
 from orchestrator.store.membership import Members
+from orchestrator.store.perform import Result, perform
 from orchestrator.store.raft import Raft
 from orchestrator.store.reads import Reads
 from orchestrator.store.replication import Peer, Replication
 from orchestrator.store.retention import Retention
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.settings import Settings
-from orchestrator.store.snapshot import Snapshot
+from orchestrator.store.snapshot import Beside, Snapshot
 from orchestrator.store.snapshotter import Snapshotter
 from orchestrator.store.state import State
 from orchestrator.store.v1.raft_pb2 import Message, SnapshotChunk, SnapshotReceived
@@ -82,7 +83,7 @@ class Driver:
         self._alone = not members.others
         self._timing = members.timing
         self._state, self._sessions = state, sessions
-        self._hub = Hub(revision=state.revision, floor=state.compacted, backlog=settings.backlog)
+        self._hub = Hub(state.history, revision=state.revision, floor=state.compacted, backlog=settings.backlog)
         self._log = durable
         self._wire = wire
         self._loop = asyncio.get_running_loop()
@@ -97,10 +98,11 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._led_at = clock.monotonic()
         self._give_up_at = 0.0
-        self._compacting: asyncio.Future[TxnResult | None] | None = None
+        self._compacting: asyncio.Future[Result] | None = None
         self._snapshotter = Snapshotter(
             files, directory, durable, base, clock, grown=settings.snapshot_bytes, entries=settings.snapshot_entries
         )
+        self._lease_keeper = LeaseKeeper(state.leases, clock, submit=self._submit, wake=self._wake)
         self._age_task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
@@ -148,7 +150,7 @@ class Driver:
         self._reads.applied(self._raft.applied_index)
         self._wake()
 
-    def _submit(self, command: bytes) -> asyncio.Future[TxnResult | None]:
+    def _submit(self, command: bytes) -> asyncio.Future[Result]:
         self._check_led()
         done = self._writes.submit(command, self._clock.monotonic())
         self._drained.clear()
@@ -276,11 +278,12 @@ class Driver:
         if snapshot is None:
             self._fail(self._log.failure or "a snapshot of the leader could not be put in the log's place")
             return
-        self._state = State(revision=snapshot.revision, compacted=snapshot.revision, items=snapshot.items)
+        self._state = snapshot.state()
+        self._lease_keeper.replace(self._state.leases)
         self._sessions = Sessions(snapshot.sessions)
         self._raft.install(snapshot.base)
         self._snapshotter.installed(snapshot.base)
-        self._hub.reset(snapshot.revision)
+        self._hub.reset(self._state.history, snapshot.revision)
         author = self._writes
         self._writes.skipped(lambda number: self._sessions.has_applied(author.member, author.incarnation, number))
         self._wake()
@@ -290,17 +293,13 @@ class Driver:
         group = decode_group(command)
         if group.origin is not None and not self._sessions.admit(group.origin):
             return
-        results: list[TxnResult | None] = []
+        results: list[Result] = []
         for each in group.commands:
-            if isinstance(each, Compact):
-                self._state.compact(each.revision)
-                self._hub.trim(self._state.compacted)
-                results.append(None)
-            else:
-                outcome = self._state.apply(each.compares, each.operations)
-                if outcome.events:
-                    self._hub.publish(outcome.result.revision, outcome.events)
-                results.append(outcome.result)
+            performed = perform(each, self._state)
+            if performed.events:
+                self._hub.publish(self._state.revision, performed.events)
+            results.append(performed.result)
+        self._hub.trim(self._state.compacted)
         if group.origin is not None and group.origin.incarnation == self._writes.incarnation:
             self._writes.applied(group.origin.number, results)
 
@@ -319,7 +318,10 @@ class Driver:
             self._log.forget_entries(self._raft.applied_index - self._settings.entries_in_memory)
         self._compact_if_due()
         if self._snapshotter.is_due(self._state, self._raft.applied_index):
-            self._snapshotter.take(self._state, self._raft.applied(), self._sessions.dump())
+            leases = self._state.leases
+            beside = Beside(self._sessions.dump(), b"", leases.dump(), leases.granted)
+            self._snapshotter.take(self._state, self._raft.applied(), beside)
+        self._lease_keeper.look(leads=self._raft.leads)
 
     def _compact_if_due(self) -> None:
         if not self._raft.leads or self._compacting is not None:
@@ -327,11 +329,11 @@ class Driver:
         if target := self._retention.due(self._clock.monotonic(), self._state):
             try:
                 self._compacting = self._submit(encode_compact(target))
-            except StoreBusy:
+            except NothingWritten:
                 return
             self._compacting.add_done_callback(self._compacted)
 
-    def _compacted(self, done: asyncio.Future[TxnResult | None]) -> None:
+    def _compacted(self, done: asyncio.Future[Result]) -> None:
         self._compacting = None
         if not done.cancelled() and (error := done.exception()) is not None:
             log.warning("automatic compaction failed: %s", error)
@@ -356,6 +358,7 @@ class Driver:
         self._writes.fail(reason)
         self._reads.fail(reason)
         self._hub.fail(StoreUnavailable(reason))
+        self._lease_keeper.stop()
         if self._timer is not None:
             self._timer.cancel()
         self._failed.set()

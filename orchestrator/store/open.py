@@ -92,11 +92,7 @@ async def open_store(
 def _recover(files: Files, directory: Path, settings: Settings) -> tuple[State, Sessions, Base, Log]:
     snapshot = load_newest(files, directory)
     base = snapshot.base if snapshot else Base()
-    if snapshot is not None:
-        # The past is not in a snapshot: reads and watches begin at its revision.
-        state = State(revision=snapshot.revision, compacted=snapshot.revision, items=snapshot.items)
-    else:
-        state = State()
+    state = snapshot.state() if snapshot is not None else State()
     received = received_snapshot(files, directory) is not None
     log = Log.open(files, directory, base, segment_size=settings.segment_size, received=received)
     if received:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.store.command import Limits
 from orchestrator.store.retention import Kept
+from orchestrator.store.watch import Backlog
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +14,7 @@ class Settings:
     member: str = "local"
     limits: Limits = field(default_factory=Limits)
     kept: Kept = field(default_factory=Kept)
-    backlog: int = 10_000
-    """Events a watcher may be behind."""
+    backlog: Backlog = field(default_factory=Backlog)
     pending_writes: int = 16_384
     pending_bytes: int = 64 << 20
     group_writes: int = 1024

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.store.files import Files
 from orchestrator.store.log import Base, Log
-from orchestrator.store.sessions import Session
-from orchestrator.store.snapshot import SnapshotWriter
+from orchestrator.store.snapshot import Beside, SnapshotWriter
 from orchestrator.store.state import State
 
 log = logging.getLogger(__name__)
@@ -41,10 +39,10 @@ class Snapshotter:
         threshold = max(self._grown, state.size)
         return self._log.appended - self._appended_then >= threshold or applied - self._applied_then >= self._entries
 
-    def take(self, state: State, applied: Base, sessions: Sequence[Session]) -> None:
-        """Begin one of the state and the sessions as they are after the entry `applied`."""
+    def take(self, state: State, applied: Base, beside: Beside) -> None:
+        """Begin one of the state as it is now, after the entry `applied`, and of what is `beside` it."""
         self._appended_then, self._applied_then = self._log.appended, applied.index
-        work = self._take(state, applied, sessions)
+        work = self._take(state, applied, beside)
         self._task = asyncio.get_running_loop().create_task(work, name="store-snapshot")
 
     def installed(self, base: Base) -> None:
@@ -58,12 +56,12 @@ class Snapshotter:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _take(self, state: State, base: Base, sessions: Sequence[Session]) -> None:
+    async def _take(self, state: State, base: Base, beside: Beside) -> None:
         """Write the state as it is now while writes go on, then drop the part of the log that it covers."""
         revision = state.pin()
         started = self._clock.monotonic()
         try:
-            if not await self._write(state, base, revision, sessions):
+            if not await self._write(state, base, revision, beside):
                 return
             if base.index < self.base.index:
                 # A newer one came from the leader meanwhile; `finish` kept that.
@@ -83,9 +81,9 @@ class Snapshotter:
             state.unpin(revision)
             self._task = None
 
-    async def _write(self, state: State, base: Base, revision: int, sessions: Sequence[Session]) -> bool:
+    async def _write(self, state: State, base: Base, revision: int, beside: Beside) -> bool:
         """Whether it was finished; a closing store abandons it."""
-        writer = await asyncio.to_thread(SnapshotWriter, self._files, self._directory, base, revision, sessions)
+        writer = await asyncio.to_thread(SnapshotWriter, self._files, self._directory, base, revision, beside)
         finished = False
         try:
             after = ""

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from orchestrator.store.command import Origin, encode_group
 from orchestrator.store.errors import NothingWritten, StoreBusy, StoreError, StoreUnavailable
-from orchestrator.store.interface import TxnResult
+from orchestrator.store.perform import Result
 
-Results = Sequence[TxnResult | None]
-"""The outcomes of one group's commands, in order; None for a compaction."""
+Results = Sequence[Result]
+"""The outcomes of one group's commands, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Pending:
     """A write that waits for its group."""
 
     command: bytes
-    done: asyncio.Future[TxnResult | None]
+    done: asyncio.Future[Result]
     give_up: float
 
 
@@ -69,7 +69,7 @@ class Writes:
     def __len__(self) -> int:
         return len(self._pending) + sum(len(group.writes) for group in self._groups.values())
 
-    def submit(self, command: bytes, now: float) -> asyncio.Future[TxnResult | None]:
+    def submit(self, command: bytes, now: float) -> asyncio.Future[Result]:
         limits = self._limits
         if len(self._pending) >= limits.pending or self._pending_bytes >= limits.pending_bytes:
             raise StoreBusy(f"{len(self._pending)} writes wait for the disk already: try again")
@@ -112,7 +112,11 @@ class Writes:
         group = self._groups.pop(number, None)
         if group is not None:
             for pending, result in zip(group.writes, results, strict=True):
-                if not pending.done.done():
+                if pending.done.done():
+                    continue
+                if isinstance(result, StoreError):
+                    pending.done.set_exception(result)
+                else:
                     pending.done.set_result(result)
 
     def skipped(self, has_applied: Callable[[int], bool]) -> None:
