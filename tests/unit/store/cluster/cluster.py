@@ -61,8 +61,8 @@ class Cluster:
                 flush=partial(
                     LateFlusher,
                     takes=self._flush_takes,
-                    alive=lambda disk=disk, power=power: disk.power == power and not disk.dead,
-                    awake=lambda name=name: name not in self.stopped,
+                    alive=partial(_has_power, disk, power),
+                    awake=partial(self._is_awake, name),
                     reported=partial(self.witness.look_at, name),
                 ),
             )
@@ -93,6 +93,9 @@ class Cluster:
             self.stopped.discard(name)
             store._turn()
             wire.resume()
+
+    def _is_awake(self, name: str) -> bool:
+        return name not in self.stopped
 
     def _turn(self, name: str, turn: Callable[[], None]) -> None:
         if name not in self.stopped:
@@ -146,3 +149,7 @@ class Cluster:
     def _sent(self, sender: str, receiver: str, message: Message) -> None:
         if not self.disks[sender].dead:
             self.witness.sent(sender, receiver, message)
+
+
+def _has_power(disk: Disk, power: int) -> bool:
+    return disk.power == power and not disk.dead

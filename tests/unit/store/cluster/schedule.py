@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.store import (
     Compacted,
@@ -128,7 +128,7 @@ class _Schedule:
             await self._keep_up(asyncio.gather(*clients))
             await self._keep_up(asyncio.ensure_future(self._cluster.settle()))
 
-    async def _keep_up(self, work: asyncio.Future[object]) -> None:
+    async def _keep_up(self, work: asyncio.Future[Any]) -> None:
         """Until the work is done, start again whoever meets a fault that was laid before."""
         while not work.done():
             self._restart_failed()
@@ -266,7 +266,7 @@ class _Schedule:
             value = None if chance.random() < 0.1 else b"%d-%d" % (number, written)
             called = clock.monotonic()
             try:
-                did = await chance.choice([self._get, self._write, self._compare_and_set])(store, key, value)
+                did = await self._do(store, key, value)
             except _Unknown as unknown:
                 call = Call(number, called, NEVER, unknown.did)
                 self._outcome.unknown += 1
@@ -277,7 +277,16 @@ class _Schedule:
             self._outcome.operations += 1
             self._outcome.history.setdefault(key, []).append(call)
 
-    async def _get(self, store: ReplicatedStore, key: str, value: bytes | None) -> Get:
+    async def _do(self, store: ReplicatedStore, key: str, value: bytes | None) -> Get | Write | CompareAndSet:
+        match self._chance.randrange(3):
+            case 0:
+                return await self._get(store, key)
+            case 1:
+                return await self._write(store, key, value)
+            case _:
+                return await self._compare_and_set(store, key, value)
+
+    async def _get(self, store: ReplicatedStore, key: str) -> Get:
         acknowledged = self._cluster.witness.acknowledged
         page = await store.range(key)
         if page.revision < acknowledged:
