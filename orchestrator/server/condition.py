@@ -27,6 +27,8 @@ def trouble(status: StoreStatus) -> str:
         return f"the store has failed: {status.failure}"
     if status.leader is None:
         return "the store has no leader: a majority of its members is not there, or not in reach"
+    if status.alarms:
+        return f"the store's member here is unwell: {'; '.join(status.alarms)}"
     return ""
 
 
