@@ -15,20 +15,16 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from orchestrator.store.door_errors import WATCHING, Context, refuse
-from orchestrator.store.errors import StoreError
-from orchestrator.store.interface import Compare, Event, Store
-from orchestrator.store.key_value_messages import encoded, operation, txn_reply
+from orchestrator.store.call_stream import CallStream
+from orchestrator.store.door_errors import STANDS, Context, refuse
+from orchestrator.store.errors import StoreError, StoreRefused
+from orchestrator.store.interface import Event, Store
+from orchestrator.store.key_value_answers import READ_ONLY, REPLY_BYTES, answer_get, answer_range, answer_txn
 from orchestrator.store.v1 import store_pb2 as pb
 
 log = logging.getLogger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["KeyValues"].full_name
-REPLY_BYTES = 4 << 20
-"""About the most that one reply to a range, or one message of a watch, carries."""
-_PAGE = 1000
-"""Keys a range without a limit of its own asks the store for at once."""
-
 Authorize = Callable[[Context], Awaitable[None]]
 """Aborts the call when whoever makes it may not."""
 R = TypeVar("R", bound=Message)
@@ -40,16 +36,13 @@ def key_value_handler(
     """The KeyValues service. `read_only`: nothing can be written: others keep the rules there."""
 
     async def get(request: pb.GetRequest) -> bytes:
-        found = await store.get(request.key, revision=request.revision, serializable=request.serializable)
-        return (pb.GetReply() if found is None else pb.GetReply(item=encoded(found))).SerializeToString()
+        return (await answer_get(store, request)).SerializeToString()
 
     async def range_(request: pb.RangeRequest) -> bytes:
-        return (await _range(store, request)).SerializeToString()
+        return (await answer_range(store, request)).SerializeToString()
 
     async def txn(request: pb.TxnRequest) -> bytes:
-        compares = [Compare(each.key, each.mod_revision) for each in request.compares]
-        result = await store.txn(compares, [operation(change) for change in request.changes])
-        return txn_reply(result).SerializeToString()
+        return (await answer_txn(store, request)).SerializeToString()
 
     async def compact(request: pb.CompactRequest) -> bytes:
         await store.compact(request.revision)
@@ -80,9 +73,14 @@ def key_value_handler(
 
     async def refused(_: bytes, context: Context) -> bytes:
         await authorize(context)
-        await context.abort(
-            grpc.StatusCode.PERMISSION_DENIED, "keys are only read through this door: write through the API"
-        )
+        await refuse(context, StoreRefused(READ_ONLY))
+
+    async def calls(_: object, context: Context) -> None:
+        await authorize(context)
+        try:
+            await CallStream(store, context, read_only=read_only).run()
+        except DecodeError as error:
+            await refuse(context, error)
 
     encoder = EventEncoder()
     writing = {
@@ -99,6 +97,7 @@ def key_value_handler(
         "Get": grpc.unary_unary_rpc_method_handler(_unary(get, pb.GetRequest, authorize)),
         "Range": grpc.unary_unary_rpc_method_handler(_unary(range_, pb.RangeRequest, authorize)),
         "Watch": grpc.unary_stream_rpc_method_handler(watch),
+        "Calls": grpc.stream_stream_rpc_method_handler(calls),
     }
     return grpc.method_handlers_generic_handler(SERVICE, reading | writing_handlers)
 
@@ -116,36 +115,6 @@ def _unary(
             await refuse(context, error)
 
     return handle
-
-
-async def _range(store: Store, request: pb.RangeRequest) -> pb.RangeReply:
-    """As many of the keys as were asked for, all at one revision, and not many more bytes than fit in a reply."""
-    reply = pb.RangeReply(revision=request.revision)
-    after, size, more = request.start_after, 0, True
-    while more and size < REPLY_BYTES and not 0 < request.limit <= len(reply.items):
-        page = await store.range(
-            request.prefix,
-            start_after=after,
-            limit=min(_PAGE, request.limit - len(reply.items) if request.limit else _PAGE),
-            revision=reply.revision,
-            # What comes after the first page is read at the revision that one had.
-            serializable=request.serializable or bool(reply.items),
-        )
-        reply.revision = page.revision
-        reply.count = max(reply.count, page.count)
-        more = page.more
-        for item in page.items:
-            if size >= REPLY_BYTES:
-                more = True
-                break
-            one = encoded(item)
-            size += len(item.key) + len(item.value) + 32
-            if request.keys_only:
-                one.ClearField("value")
-            reply.items.append(one)
-            after = item.key
-    reply.more = more
-    return reply
 
 
 class EventEncoder:
@@ -194,7 +163,7 @@ def _joined(parts: Sequence[bytes], progress: int) -> bytes:
 async def _watch(store: Store, request: pb.WatchRequest, context: Context, encoder: EventEncoder) -> None:
     events = store.watch(request.prefix, after=request.after)
     try:
-        await context.send_initial_metadata((WATCHING,))
+        await context.send_initial_metadata((STANDS,))
         async for batch in events:
             for reply in encoder.replies(batch):
                 await context.write(reply)
