@@ -4,7 +4,7 @@
 #   make test    unit, integration and node tests (the last with real containerd and nftables)
 #   make lint    ruff, mypy --strict, import contracts
 #   make bench   the numbers of the README; one alone by B=name (pod_start, service, cold, cli, memory, store)
-#   make torture the store under a nemesis, in virtual time, for SECONDS=60
+#   make torture the store under a nemesis, as processes and in virtual time, for SECONDS=60
 #   make clean   removes what the others made here
 
 SHELL := /bin/bash

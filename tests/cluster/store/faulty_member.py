@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -67,7 +68,12 @@ def main() -> int:
     die_with_parent()
     config, control, archive = map(Path, sys.argv[1:])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
-    why = uvloop.run(_run(Config.read(config), control, archive))
+    try:
+        why = uvloop.run(_run(Config.read(config), control, archive))
+    except Exception:
+        # At once, so that these are the last words: what is taken down in an order of its own has complaints.
+        logging.exception("the member fails")
+        os._exit(1)
     if why is not None:
         print(why, file=sys.stderr)
     return 0 if why is None else 1

@@ -118,12 +118,16 @@ table ip nemesis {
 
 def sweep() -> None:
     """Remove what laboratories left whose process was killed."""
-    names = [path.name for path in Path("/run/netns").glob(f"{_PREFIX}-*")]
-    names += [path.name for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*")]
-    for name in sorted({match[0] for each in names if (match := _NAME.match(each))}):
-        match = _NAME.match(name)
-        if match is not None and not Path("/proc", match[1]).exists():
+    for name, maker in leftovers().items():
+        if not Path("/proc", str(maker)).exists():
             _remove(name)
+
+
+def leftovers() -> Mapping[str, int]:
+    """The laboratories of which anything is there, with the process each was made by."""
+    places = (Path("/run/netns"), Path(tempfile.gettempdir()))
+    found = [_NAME.match(path.name) for place in places for path in place.glob(f"{_PREFIX}-*")]
+    return {match[0]: int(match[1]) for match in found if match}
 
 
 def _remove(name: str) -> None:

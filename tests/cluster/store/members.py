@@ -35,7 +35,7 @@ class Run:
     process: asyncio.subprocess.Process
     ending: set[str] = field(default_factory=set)
     """What was done to it that it may end of."""
-    watched: asyncio.Task[None] | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Member:
@@ -51,9 +51,13 @@ class Member:
         self.config = laboratory.directory / f"{name}.json"
         self.moved = False
         self.paused = False
+        self.leaving = False
+        """It was asked to be removed; whether it is, the others know."""
         self.removed = False
         self.runs = 0
         self.run: Run | None = None
+        self.busy = asyncio.Lock()
+        """Held while the process is started or ended."""
         self.connection: StoreClient | None = None
 
     @property
@@ -85,6 +89,7 @@ class Members:
         self._initial: Mapping[str, str] = {}
         self.all: dict[str, Member] = {}
         """Everybody who was ever a member, by name, those that were removed included."""
+        self._watching: set[asyncio.Task[None]] = set()
 
     # Who there is.
 
@@ -146,7 +151,13 @@ class Members:
         )
 
     async def start(self, member: Member) -> None:
-        assert member.run is None
+        """Unless it runs already."""
+        async with member.busy:
+            await self._start(member)
+
+    async def _start(self, member: Member) -> None:
+        if member.run is not None:
+            return
         module = [sys.executable, "-m", "tests.cluster.store.faulty_member"]
         paths = map(str, (member.config, member.control, member.archive))
         with member.log.open("ab") as log:
@@ -160,7 +171,8 @@ class Members:
             )
         member.runs += 1
         member.run = Run(member.runs, process)
-        member.run.watched = asyncio.create_task(self._watch(member, member.run))
+        self._watching.add(watching := asyncio.create_task(self._watch(member, member.run)))
+        watching.add_done_callback(self._watching.discard)
         member.paused = False
         if member.connection is None:
             door = f"{self._laboratory.address(member.place, moved=member.moved)}:{DOOR_PORT}"
@@ -171,33 +183,33 @@ class Members:
         code = await run.process.wait()
         member.run = None
         member.paused = False
+        run.ended.set()
         if not run.ending:
             self._report(f"member {member.name} ended by itself with {code}: {_last_words(member.log)}")
 
     async def kill(self, member: Member) -> None:
-        await self._end(member, signal.SIGKILL)
+        async with member.busy:
+            await self._end(member, signal.SIGKILL)
 
     async def stop(self, member: Member) -> None:
         """As an operator would."""
-        if member.run is not None:
+        async with member.busy:
+            if member.run is None:
+                return
             self.resume(member)
-            run = member.run
-            await self._end(member, signal.SIGTERM, wait=False)
             try:
                 async with asyncio.timeout(STOP_SECONDS):
-                    await asyncio.shield(run.watched or asyncio.sleep(0))
+                    await self._end(member, signal.SIGTERM)
             except TimeoutError:
                 self._report(f"member {member.name} was asked to end and did not within {STOP_SECONDS:g} s")
                 await self._end(member, signal.SIGKILL)
 
-    async def _end(self, member: Member, number: signal.Signals, *, wait: bool = True) -> None:
+    async def _end(self, member: Member, number: signal.Signals) -> None:
         run = member.run
-        if run is None or run.watched is None:
-            return
-        run.ending.add(number.name)
-        run.process.send_signal(number)
-        if wait:
-            await run.watched
+        if run is not None:
+            run.ending.add(number.name)
+            run.process.send_signal(number)
+            await run.ended.wait()
 
     def pause(self, member: Member) -> None:
         if member.run is not None:
@@ -210,13 +222,15 @@ class Members:
             member.paused = False
 
     async def move(self, member: Member) -> None:
-        """It has another address the next time it is started."""
-        assert member.run is None
-        member.moved = not member.moved
-        if member.connection is not None:
-            await member.connection.close()
-            member.connection = None
-        self._write_config(member, join=member.name not in self._initial)
+        """Have it end, and begin again at another address."""
+        async with member.busy:
+            await self._end(member, signal.SIGKILL)
+            member.moved = not member.moved
+            if member.connection is not None:
+                await member.connection.close()
+                member.connection = None
+            self._write_config(member, join=member.name not in self._initial)
+            await self._start(member)
 
     async def harm(self, member: Member, order: Mapping[str, object], *, ends_of: str = "") -> bool:
         """Have the process do something to itself that it may end of; False: it is not there to hear of it."""

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Final
 
+from tests.cluster.store.changes import Changes
 from tests.cluster.store.laboratory import Laboratory
 from tests.cluster.store.members import Member, Members
 from tests.cluster.store.observer import Observer
 from tests.cluster.store.schedule import Schedule
 
-Fault = Callable[[random.Random], Awaitable[None]]
+Fault = Callable[[random.Random], Coroutine[None, None, None]]
 _DRIFT: Final = (0.9, 0.95, 1.05, 1.1)
 
 
 class Nemesis:
-    def __init__(self, laboratory: Laboratory, members: Members, observer: Observer) -> None:
-        self._laboratory, self._members, self._observer = laboratory, members, observer
+    def __init__(self, laboratory: Laboratory, members: Members, observer: Observer, tasks: asyncio.TaskGroup) -> None:
+        self._laboratory, self._members, self._observer, self._tasks = laboratory, members, observer, tasks
+        self._changes = Changes(members)
+        self._changing: asyncio.Task[None] | None = None
         self.done: Counter[str] = Counter()
 
     async def act(self, schedule: Schedule) -> None:
@@ -36,12 +39,15 @@ class Nemesis:
                 await self._restart(chance)
 
     async def make_good(self) -> None:
+        if self._changing is not None:
+            await self._changing
         chance = random.Random(0)
         await self._heal(chance)
         for member in self._members.present:
             self._members.free(member)
         await self._resume(chance)
         await self._restart(chance)
+        await self._changes.make_good()
 
     # Whom.
 
@@ -49,8 +55,9 @@ class Nemesis:
         return chance.choice(self._members.present)
 
     def _leader(self, chance: random.Random) -> Member:
-        leader = self._observer.leader
-        return self._members.all[leader] if leader else self._one(chance)
+        """Who leads, as far as is known, or else anybody."""
+        present = [member for member in self._members.present if member.name == self._observer.leader]
+        return present[0] if present else self._one(chance)
 
     # Processes.
 
@@ -124,6 +131,27 @@ class Nemesis:
 
     async def _drift_clock(self, chance: random.Random) -> None:
         await self._members.harm(self._one(chance), {"drift": chance.choice(_DRIFT)})
+
+    # Who is a member. One change at a time, and the other faults go on meanwhile.
+
+    async def _join(self, chance: random.Random) -> None:
+        self._change(self._changes.join, chance)
+
+    async def _promote(self, chance: random.Random) -> None:
+        self._change(self._changes.promote, chance)
+
+    async def _remove(self, chance: random.Random) -> None:
+        self._change(self._changes.remove, chance)
+
+    async def _move(self, chance: random.Random) -> None:
+        self._change(self._changes.move, chance)
+
+    async def _transfer(self, chance: random.Random) -> None:
+        self._change(self._changes.transfer, chance)
+
+    def _change(self, change: Fault, chance: random.Random) -> None:
+        if self._changing is None or self._changing.done():
+            self._changing = self._tasks.create_task(change(chance))
 
     # The network.
 

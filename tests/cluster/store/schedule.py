@@ -35,6 +35,11 @@ WEIGHTS: Final = {
     "fill_disk": 2,
     "free_disk": 4,
     "roll": 1,
+    "join": 4,
+    "promote": 5,
+    "remove": 2,
+    "move": 1,
+    "transfer": 2,
     "quiet": 4,
 }
 SHORTEST_WAIT, LONGEST_WAIT = 0.1, 1.6

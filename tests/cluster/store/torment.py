@@ -107,7 +107,7 @@ class _Run:
         settings = SETTINGS[seed % len(SETTINGS)]
         self._members = Members(made, settings, self._history.anomalies.append)
         self._observer = Observer(self._members, self._history.anomalies.append)
-        self._nemesis = Nemesis(made, self._members, self._observer)
+        self._faults: Mapping[str, int] = {}
 
     async def report(self) -> Report:
         logs: dict[str, Committed] = {}
@@ -127,7 +127,7 @@ class _Run:
             operations=len(calls),
             unknown=sum(call.returned == UNKNOWN for call in calls),
             elections=self._observer.elections,
-            faults=dict(self._nemesis.done),
+            faults=self._faults,
             anomalies=judge(self._history),
         )
 
@@ -149,14 +149,24 @@ class _Run:
             background.append(tasks.create_task(self._observer.work()))
             if await self._recovers(START_SECONDS, "start"):
                 working = [tasks.create_task(client.work(stop)) for client in clients]
-                await self._nemesis.act(self._schedule)
+                nemesis = Nemesis(self._made, self._members, self._observer, tasks)
+                await nemesis.act(self._schedule)
+                self._faults = dict(nemesis.done)
                 stop.set()
-                await self._nemesis.make_good()
                 await asyncio.gather(*working)
-                if await self._recovers(RECOVERY_SECONDS, "recover"):
+                if await self._made_good(nemesis) and await self._recovers(RECOVERY_SECONDS, "recover"):
                     await self._compare(watchers)
             for task in background:
                 task.cancel()
+
+    async def _made_good(self, nemesis: Nemesis) -> bool:
+        try:
+            async with asyncio.timeout(RECOVERY_SECONDS):
+                await nemesis.make_good()
+        except TimeoutError:
+            self._history.anomalies.append(f"there was no list of the members that fits within {RECOVERY_SECONDS:g} s")
+            return False
+        return True
 
     def _doors(self) -> Sequence[Door]:
         return self._members.up
