@@ -24,7 +24,14 @@ DOOR_PORT: Final = 7001
 CALL_SECONDS: Final = 4.0
 CONTROL_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 15.0
-TIMING: Final = {"heartbeat": 0.1, "election": 0.6, "patience": 2.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the members of a run are set up."""
+
+    settings: Mapping[str, int] = field(default_factory=dict)
+    timing: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -80,9 +87,9 @@ class Member:
 
 
 class Members:
-    def __init__(self, laboratory: Laboratory, settings: Mapping[str, int], report: Callable[[str], None]) -> None:
+    def __init__(self, laboratory: Laboratory, manner: Manner, report: Callable[[str], None]) -> None:
         """`report` is told of processes that ended by themselves."""
-        self._laboratory, self._settings, self._report = laboratory, settings, report
+        self._laboratory, self._manner, self._report = laboratory, manner, report
         self._authority = Authority()
         visitor = self._authority.member("visitor", common_name="torture")
         self._visitor = ClientCredentials(visitor.authority, visitor.certificate, visitor.key)
@@ -144,8 +151,8 @@ class Members:
                     "listen": f"{host}:{PEERS_PORT}",
                     "initial": {} if join else dict(self._initial),
                     "cluster": "torture",
-                    "timing": TIMING,
-                    "settings": dict(self._settings),
+                    "timing": dict(self._manner.timing),
+                    "settings": dict(self._manner.settings),
                 }
             )
         )

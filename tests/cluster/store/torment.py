@@ -29,7 +29,7 @@ from tests.cluster.store.die_with_parent import die_with_parent
 from tests.cluster.store.history import UNKNOWN, Call, History, Listing, Txn, value_of
 from tests.cluster.store.laboratory import Laboratory, laboratory
 from tests.cluster.store.log_matching import Committed, committed, mismatches
-from tests.cluster.store.members import Member, Members
+from tests.cluster.store.members import Manner, Member, Members
 from tests.cluster.store.nemesis import Nemesis
 from tests.cluster.store.observer import Observer
 from tests.cluster.store.schedule import schedule
@@ -41,10 +41,14 @@ WATCHED: Final = ("/", "/", "/", "/0/", "/1/")
 START_SECONDS: Final = 30.0
 RECOVERY_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 0.2
-SETTINGS: Final[Sequence[Mapping[str, int]]] = (
-    {"segment_size": 1 << 16, "entries_in_memory": 50, "snapshot_entries": 400},
-    {"segment_size": 1 << 18, "entries_in_memory": 50},
-    {},
+_QUICK: Final = {"heartbeat": 0.1, "election": 0.6, "patience": 2.0}
+_SLOW: Final = {"heartbeat": 0.2, "election": 1.8, "patience": 3.5}
+"""A member that is killed is back before the others have missed it."""
+MANNERS: Final = (
+    Manner({"segment_size": 1 << 16, "entries_in_memory": 50, "snapshot_entries": 400}, _QUICK),
+    Manner({"segment_size": 1 << 18, "entries_in_memory": 50}, _QUICK),
+    Manner({"segment_size": 1 << 16, "entries_in_memory": 50, "snapshot_entries": 400}, _SLOW),
+    Manner({}, _QUICK),
 )
 
 
@@ -104,8 +108,7 @@ class _Run:
         self._made, self._seconds = made, seconds
         self._schedule = schedule(seed, seconds)
         self._history = History()
-        settings = SETTINGS[seed % len(SETTINGS)]
-        self._members = Members(made, settings, self._history.anomalies.append)
+        self._members = Members(made, MANNERS[seed % len(MANNERS)], self._history.anomalies.append)
         self._observer = Observer(self._members, self._history.anomalies.append)
         self._faults: Mapping[str, int] = {}
 
