@@ -29,7 +29,7 @@ from orchestrator.server.allocation import Allocator
 from orchestrator.server.allocation_follower import AllocationFollower
 from orchestrator.server.bootstrap import ensure_namespaces, heal_allocations
 from orchestrator.server.condition import Condition, trouble
-from orchestrator.server.expiry import EventSweeper
+from orchestrator.server.event_leases import EventLeases
 from orchestrator.server.listing import Collections
 from orchestrator.server.membership import StoreMember, open_member
 from orchestrator.server.registry import Registry
@@ -97,7 +97,8 @@ class ApiServer:
 
     async def _serve(self, store: Store, ready: Callable[[], None]) -> None:
         allocator = Allocator(self._rng)
-        registry = Registry(store, allocator, self._clock, self._rng)
+        event_leases = EventLeases(store, self._clock)
+        registry = Registry(store, allocator, event_leases, self._clock, self._rng)
         await heal_allocations(store)
         allocations = AllocationFollower(store, allocator, self._clock)
         await allocations.load()
@@ -133,7 +134,7 @@ class ApiServer:
                 tasks.create_task(hub.run())
                 tasks.create_task(allocations.run())
                 tasks.create_task(Condition(store, self._clock, turned).run())
-                tasks.create_task(EventSweeper(store, self._clock).run())
+                tasks.create_task(event_leases.adopt())
                 tasks.create_task(_stop_when_failed(store))
                 ready()
         finally:
