@@ -26,6 +26,7 @@ from orchestrator.api.v1 import (
     Binding,
     CreateRequest,
     DeleteRequest,
+    Event,
     GetRequest,
     Namespace,
     PatchRequest,
@@ -41,12 +42,13 @@ from orchestrator.server.allocation import NOTHING, Allocation, Allocator, refus
 from orchestrator.server.caller import Caller, authorize
 from orchestrator.server.deletion import decide_deletion, options_from
 from orchestrator.server.encoding import Stored, encode
+from orchestrator.server.event_leases import EventLeases
 from orchestrator.server.keys import Key, key_from, namespace_path, object_key
 from orchestrator.server.outcome import Outcome, Removed
 from orchestrator.server.scale import apply_scale, as_scalable, scale_of, stored_scale
 from orchestrator.server.store_errors import store_errors_mapped
 from orchestrator.server.workshop import Workshop
-from orchestrator.store import Compare, Delete, KeyValue, Put, Store, TxnResult
+from orchestrator.store import Compare, Delete, KeyValue, Put, Store, TxnResult, UnknownLease
 
 # Each lost race means that somebody else's write got through: whoever loses this many meets a very busy object.
 MAX_ATTEMPTS = 200
@@ -68,8 +70,11 @@ class Answer:
 class Registry:
     """The verbs. One instance a server."""
 
-    def __init__(self, store: Store, allocator: Allocator, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, store: Store, allocator: Allocator, event_leases: EventLeases, clock: Clock, rng: random.Random
+    ) -> None:
         self._store = store
+        self._event_leases = event_leases
         self._allocator = allocator
         self._clock = clock
         self._rng = rng
@@ -203,7 +208,7 @@ class Registry:
                     if await self._get(key.path) is not None:
                         raise errors.AlreadyExists.of(key.kind.resource, key.name)
                     return Stored(key.kind, value, 0)
-                operations = (Put(key.path, value), *allocation.operations)
+                operations = (await self._put(key, value), *allocation.operations)
                 result = await self._txn((*compares, *allocation.compares), operations)
                 written = result.succeeded
             finally:
@@ -230,7 +235,7 @@ class Registry:
                 value = before.value if isinstance(outcome, Removed) else encode(key.kind, outcome.obj)
                 if dry_run or (value == before.value and not removed):
                     return Stored(key.kind, value, before.revision)
-                operation = Delete(key.path) if removed else Put(key.path, value)
+                operation = Delete(key.path) if removed else await self._put(key, value)
                 compares = (Compare(key.path, before.revision), *allocation.compares)
                 result = await self._txn(compares, (operation, *allocation.operations))
                 written = result.succeeded
@@ -296,7 +301,18 @@ class Registry:
 
     async def _txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> TxnResult:
         with store_errors_mapped():
-            return await self._store.txn(compares, operations)
+            try:
+                return await self._store.txn(compares, operations)
+            except UnknownLease as error:
+                self._event_leases.forget(error.lease)
+                raise
+
+    async def _put(self, key: Key, value: bytes) -> Put:
+        """The write of an object. One of an event begins the event's life anew."""
+        if key.kind is not kind_of(Event):
+            return Put(key.path, value)
+        with store_errors_mapped():
+            return Put(key.path, value, await self._event_leases.current())
 
     def _uid(self) -> str:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))

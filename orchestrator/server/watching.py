@@ -237,20 +237,15 @@ class WatchHub:
     async def subscribe(
         self, selection: Selection, *, after: int, bookmarks: bool, form: Form = WIRE
     ) -> AsyncGenerator[bytes, None]:
-        """The events after a revision, without end. Raises Expired, ServiceUnavailable.
+        """The events after a revision, without end. Raises Expired, ServiceUnavailable, Timeout (nobody wrote it yet).
 
         What happened before the subscription comes from the store's history, what happens since then from its queue.
         """
         if self._closed is not None:
             raise self._closed
-        if after > self._store.status().revision:
-            # The watcher may come from a server that was ahead of this one: see what there is anywhere.
-            with store_errors_mapped():
-                await self._store.range("/", limit=1)
-            written = self._store.status().revision
-            if after > written:
-                # A revision this store never had, as after a restored backup: only a new list helps.
-                raise errors.Expired(f"Too large resource version: {after}, current: {written}")
+        with store_errors_mapped():
+            # The watcher may come from a server that was ahead of this one: what it saw there will come here too.
+            await self._store.reach(after)
         subscription = Subscription(selection, after=max(after, self.revision), bookmarks=bookmarks, form=form)
         watchers = self._watchers.setdefault(selection.kind.resource, Watchers())
         watchers.add(subscription)
