@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from orchestrator.store.call_stream import CallStream
 from orchestrator.store.door_errors import STANDS, Context, refuse
 from orchestrator.store.errors import StoreError, StoreRefused
-from orchestrator.store.interface import Event, Store
+from orchestrator.store.interface import Batch, Store
 from orchestrator.store.key_value_answers import READ_ONLY, REPLY_BYTES, answer_get, answer_range, answer_txn
 from orchestrator.store.v1 import store_pb2 as pb
 
@@ -64,7 +64,7 @@ def key_value_handler(
         await authorize(context)
         try:
             request = pb.WatchRequest.FromString(raw)
-            await _watch(store, request, context, encoder)
+            await _watch(store, request, context)
         except (StoreError, DecodeError) as error:
             await refuse(context, error)
         except grpc.aio.InternalError as error:
@@ -82,7 +82,6 @@ def key_value_handler(
         except DecodeError as error:
             await refuse(context, error)
 
-    encoder = EventEncoder()
     writing = {
         "Txn": _unary(txn, pb.TxnRequest, authorize),
         "Compact": _unary(compact, pb.CompactRequest, authorize),
@@ -117,55 +116,43 @@ def _unary(
     return handle
 
 
-class EventEncoder:
-    """Encodes events as parts of a WatchReply, and remembers the last: watchers want the same ones about together."""
+def _replies(batch: Batch) -> Sequence[bytes]:
+    """The batch as messages of a bearable size, made once for all its watchers.
 
-    _REMEMBERED = 2048
-
-    def __init__(self) -> None:
-        self._parts: dict[tuple[int, str], bytes] = {}
-
-    def part(self, event: Event) -> bytes:
-        """The bytes of a reply that has only this event. Such parts in a row are a reply that has all of them."""
-        name = (event.revision, event.key)
-        part = self._parts.get(name)
-        if part is None:
-            one = pb.WatchEvent(key=event.key, revision=event.revision)
-            if event.value is not None:
-                one.value = event.value
-            part = pb.WatchReply(events=(one,)).SerializeToString()
-            if len(self._parts) >= self._REMEMBERED:
-                self._parts.clear()
-            self._parts[name] = part
-        return part
-
-    def replies(self, events: Sequence[Event]) -> list[bytes]:
-        """Messages of a bearable size. Each says how far it goes: one that ends inside a revision promises less."""
-        replies: list[bytes] = []
-        parts: list[bytes] = []
-        size = 0
-        for event in events:
-            if size >= REPLY_BYTES:
-                replies.append(_joined(parts, event.revision - 1))
-                parts, size = [], 0
-            part = self.part(event)
-            parts.append(part)
-            size += len(part)
-        if parts:
-            replies.append(_joined(parts, events[-1].revision))
-        return replies
+    Each message says how far it goes: one that ends inside a revision promises less.
+    """
+    if isinstance(batch.cached, tuple):
+        return batch.cached
+    replies: list[bytes] = []
+    parts: list[bytes] = []
+    size = 0
+    for event in batch:
+        if size >= REPLY_BYTES:
+            replies.append(_joined(parts, event.revision - 1))
+            parts, size = [], 0
+        one = pb.WatchEvent(key=event.key, revision=event.revision)
+        if event.value is not None:
+            one.value = event.value
+        # Replies of one event in a row are a reply that has all of them.
+        part = pb.WatchReply(events=(one,)).SerializeToString()
+        parts.append(part)
+        size += len(part)
+    if parts:
+        replies.append(_joined(parts, batch[-1].revision))
+    batch.cached = tuple(replies)
+    return replies
 
 
 def _joined(parts: Sequence[bytes], progress: int) -> bytes:
     return b"".join((*parts, pb.WatchReply(progress=progress).SerializeToString()))
 
 
-async def _watch(store: Store, request: pb.WatchRequest, context: Context, encoder: EventEncoder) -> None:
+async def _watch(store: Store, request: pb.WatchRequest, context: Context) -> None:
     events = store.watch(request.prefix, after=request.after)
     try:
         await context.send_initial_metadata((STANDS,))
         async for batch in events:
-            for reply in encoder.replies(batch):
+            for reply in _replies(batch):
                 await context.write(reply)
     finally:
         events.close()

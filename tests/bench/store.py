@@ -1,8 +1,10 @@
-"""`bench store`: the store beside etcd, in the same run, called by the same client, on the same disk.
+"""`bench store`: the store beside etcd, in the same run, called by the same process, on the same disk.
 
 Rounds are short and alternate, so that whatever else the machine does meets both; a figure is the median of its rounds.
-The client is one process, and often what limits both: `store_client_alone` is what it does against a server that only
-answers. Three members are asked through their leader. Options: --directory DIR, --rounds N, --seconds S, ONLY...
+All clients are one asyncio process with grpc.aio. The store's clients share its own client's stream, etcd's make a call
+each, as its API has it; the figures named `unary` are the store's with a call each too. That process is often what
+limits: `store_client_alone` is what it does against a server that only answers. Three members are asked through their
+leader. Options: --directory DIR, --rounds N, --seconds S, PART...
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import argparse
 import asyncio
 import gc
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,12 +21,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc.aio
 import uvloop
 
 from tests.bench.figures import tell
-from tests.bench.store_clusters import Cluster, EtcdCluster, OurCluster, etcd_is_missing, unary
-from tests.bench.store_load import VALUE, Rate, calls, failover, fill, gets, puts, watched
+from tests.bench.store_clusters import Caller, Cluster, EchoCluster, EtcdCluster, OurCluster, etcd_is_missing
+from tests.bench.store_load import Rate, failover, fill, gets, puts, watched
 
 CLIENTS = (1, 64, 512)
 READERS = 64
@@ -43,39 +43,47 @@ class Run:
     seconds: float
 
 
+Load = Callable[[Cluster, Caller, Rate], Awaitable[None]]
+
+
 @dataclass
 class Pair:
-    """Both stores with so many members each, and a connection to each one's leader."""
+    """Both stores with so many members each, and clients of each one's leader."""
 
     ours: Cluster
     etcd: Cluster
-    to_ours: grpc.aio.Channel
-    to_etcd: grpc.aio.Channel
+    to_ours: Caller
+    to_ours_unary: Caller
+    to_etcd: Caller
 
-    async def both(
-        self, run: Run, load: Callable[[Cluster, grpc.aio.Channel, Rate], Awaitable[None]]
-    ) -> tuple[Rate, Rate]:
-        """Alternate; who begins alternates too."""
-        ours, etcd = Rate(), Rate()
-        sides = [(self.ours, self.to_ours, ours), (self.etcd, self.to_etcd, etcd)]
+    async def measure(self, run: Run, load: Load, *, unary: bool = False) -> tuple[Rate, Rate, Rate]:
+        """Ours, etcd's, and if so wished ours with a call each, in turn; who begins changes."""
+        rates = Rate(), Rate(), Rate()
+        sides = [(self.ours, self.to_ours, rates[0]), (self.etcd, self.to_etcd, rates[1])]
+        if unary:
+            sides.append((self.ours, self.to_ours_unary, rates[2]))
         for _ in range(run.rounds):
             for side in sides:
                 gc.collect()
                 await load(*side)
-            sides.reverse()
-        return ours, etcd
+            sides.append(sides.pop(0))
+        return rates
 
 
 @asynccontextmanager
 async def pair(run: Run, size: int, name: str) -> AsyncIterator[Pair]:
     ours = OurCluster(run.directory / f"{name}-store", size)
     etcd = EtcdCluster(run.directory / f"{name}-etcd", size)
+    callers: list[Caller] = []
     try:
         for cluster in (ours, etcd):
             await cluster.start_all()
-        async with ours.channel(await ours.leader()) as to_ours, etcd.channel(await etcd.leader()) as to_etcd:
-            yield Pair(ours, etcd, to_ours, to_etcd)
+        leader = await ours.leader()
+        callers = [ours.caller(leader), ours.unary_caller(leader), etcd.caller(await etcd.leader())]
+        yield Pair(ours, etcd, *callers)
     finally:
+        for caller in callers:
+            await caller.close()
         ours.stop()
         etcd.stop()
 
@@ -85,54 +93,46 @@ async def throughput(run: Run, size: int) -> None:
     async with pair(run, size, members) as stores:
         for clients in CLIENTS:
 
-            async def put(cluster: Cluster, channel: grpc.aio.Channel, into: Rate, clients: int = clients) -> None:
-                await puts(cluster, channel, clients, run.seconds, into)
+            async def put(_: Cluster, caller: Caller, into: Rate, clients: int = clients) -> None:
+                await puts(caller, clients, run.seconds, into)
 
-            ours, etcd = await stores.both(run, put)
+            ours, etcd, unary = await stores.measure(run, put, unary=True)
             tell(f"store_puts_{members}_{clients}_clients", ours.rate, "1/s", etcd.rate)
             tell(f"store_put_p50_{members}_{clients}_clients", ours.time, "ms", etcd.time)
+            tell(f"store_unary_puts_{members}_{clients}_clients", unary.rate, "1/s", etcd.rate)
 
-        async def get(cluster: Cluster, channel: grpc.aio.Channel, into: Rate) -> None:
-            await gets(cluster, channel, READERS, run.seconds, into)
+        async def get(_: Cluster, caller: Caller, into: Rate) -> None:
+            await gets(caller, READERS, run.seconds, into)
 
-        ours, etcd = await stores.both(run, get)
+        ours, etcd, unary = await stores.measure(run, get, unary=True)
         tell(f"store_gets_{members}_{READERS}_clients", ours.rate, "1/s", etcd.rate)
+        tell(f"store_unary_gets_{members}_{READERS}_clients", unary.rate, "1/s", etcd.rate)
 
 
 async def client_alone(run: Run, _: int) -> None:
-    """What the client does against servers that only answer: grpc.aio's, and the one that our doors are served by."""
-    for kind in ("aio", "fast"):
-        cluster = OurCluster(run.directory / f"echo-{kind}", 1)
-        member = cluster.members[0]
-        files = (cluster.directory / name for name in ("authority.pem", f"{member}.pem", f"{member}.key"))
-        command = (sys.executable, "-m", "tests.bench.echo", kind, str(cluster.doors[member]), *map(str, files))
-        process = subprocess.Popen(command)
-        cluster.processes[member] = process
-        try:
-            await cluster.answers(member)
-            async with cluster.channel(member) as channel:
-                request = cluster.put_request("/bench/0/0", VALUE)
-                for clients in CLIENTS:
-                    rate = Rate()
-                    await calls(
-                        unary(channel, cluster.put_path),
-                        lambda client, number, request=request: request,
-                        clients,
-                        run.seconds,
-                        rate,
-                    )
-                    tell(f"store_client_alone_{kind}_{clients}_clients", rate.rate, "1/s")
-        finally:
-            cluster.stop()
+    """What the client does against a server that only answers."""
+    cluster = EchoCluster(run.directory / "echo", 1)
+    member = cluster.members[0]
+    try:
+        await cluster.start_all()
+        for name, caller in (("", cluster.caller(member)), ("_unary", cluster.unary_caller(member))):
+            for clients in CLIENTS:
+                rate = Rate()
+                await puts(caller, clients, run.seconds, rate)
+                tell(f"store_client_alone{name}_{clients}_clients", rate.rate, "1/s")
+            await caller.close()
+    finally:
+        cluster.stop()
 
 
 async def watching(run: Run, size: int) -> None:
     async with pair(run, size, f"watch-{size}") as stores:
 
-        async def watch(cluster: Cluster, channel: grpc.aio.Channel, into: Rate) -> None:
-            await watched(cluster, channel, WATCHERS, WRITERS, 2 * run.seconds, into)
+        async def watch(cluster: Cluster, caller: Caller, into: Rate) -> None:
+            async with cluster.channel(cluster.members[0]) as channel:
+                await watched(cluster, caller, channel, WATCHERS, WRITERS, 2 * run.seconds, into)
 
-        ours, etcd = await stores.both(run, watch)
+        ours, etcd, _ = await stores.measure(run, watch)
         tell(f"store_watch_events_{WATCHERS}_watchers", ours.rate, "1/s", etcd.rate)
 
 
@@ -140,8 +140,8 @@ async def memory_and_restart(run: Run, size: int) -> None:
     async with pair(run, size, "memory") as stores:
         resident: list[float] = []
         restart: list[float] = []
-        for cluster, channel in ((stores.ours, stores.to_ours), (stores.etcd, stores.to_etcd)):
-            await fill(cluster, channel, KEYS, FILLERS)
+        for cluster, caller in ((stores.ours, stores.to_ours), (stores.etcd, stores.to_etcd)):
+            await fill(caller, KEYS, FILLERS)
             await asyncio.sleep(SETTLE_SECONDS)
             member = cluster.members[0]
             resident.append(cluster.resident(member))

@@ -26,9 +26,11 @@ import grpc
 import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]
 
+from orchestrator.store import Put
 from orchestrator.store.grpc_wire import serving_name
+from orchestrator.store.store_client import ClientCredentials, Endpoint, StoreClient
 from orchestrator.store.v1 import store_pb2 as pb
 from tests.integration.store.certificates import Authority
 
@@ -60,12 +62,59 @@ class WatchStream(Protocol):
     def cancel(self) -> bool: ...
 
 
+class Caller(ABC):
+    """A client: it puts and gets."""
+
+    @abstractmethod
+    async def put(self, key: str, value: bytes) -> None: ...
+
+    @abstractmethod
+    async def get(self, key: str) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+class UnaryCaller(Caller):
+    """One gRPC call for each, of bytes that nobody reads."""
+
+    def __init__(self, cluster: Cluster, channel: grpc.aio.Channel) -> None:
+        self._cluster, self._channel = cluster, channel
+        self._put, self._get = unary(channel, cluster.put_path), unary(channel, cluster.get_path)
+
+    async def put(self, key: str, value: bytes) -> None:
+        await self._put(self._cluster.put_request(key, value))
+
+    async def get(self, key: str) -> None:
+        await self._get(self._cluster.get_request(key))
+
+    async def close(self) -> None:
+        await self._channel.close(None)
+
+
+class StreamCaller(Caller):
+    """The store's client, whose calls share a stream."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    async def put(self, key: str, value: bytes) -> None:
+        await self._client.txn((), (Put(key, value),))
+
+    async def get(self, key: str) -> None:
+        await self._client.get(key)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
 class Cluster(ABC):
     """One, two or three member processes of one store."""
 
     name: str
     put_path: str
     get_path: str
+    """A unary call of each."""
 
     def __init__(self, directory: Path, size: int) -> None:
         self.directory = directory
@@ -125,6 +174,14 @@ class Cluster(ABC):
         raise AssertionError("a process without resident memory")
 
     # Asking.
+
+    @abstractmethod
+    def caller(self, member: str) -> Caller:
+        """The store's own client of one member, for many calls at once."""
+
+    def unary_caller(self, member: str) -> Caller:
+        """A client that makes each call by itself."""
+        return UnaryCaller(self, self.channel(member))
 
     def channel(self, member: str) -> grpc.aio.Channel:
         credentials = self.credentials[member]
@@ -199,6 +256,12 @@ class OurCluster(Cluster):
         path.write_text(json.dumps(config))
         return (sys.executable, "-m", "tests.store_member", str(path))
 
+    def caller(self, member: str) -> Caller:
+        own = self.credentials[member]
+        credentials = ClientCredentials(own.authority, own.certificate, own.key)
+        endpoint = Endpoint(f"{HOST}:{self.doors[member]}", serving_name(member))
+        return StreamCaller(StoreClient([endpoint], credentials))
+
     async def leader_by(self, member: str, channel: grpc.aio.Channel) -> str:
         status = unary(channel, "/navarch.store.v1.ClusterAdmin/Status")
         return pb.StatusReply.FromString(await status(b"", timeout=1.0)).leader
@@ -218,6 +281,16 @@ class OurCluster(Cluster):
 
     def events(self, reply: bytes) -> int:
         return len(pb.WatchReply.FromString(reply).events)
+
+
+class EchoCluster(OurCluster):
+    """Takes the store's calls and does nothing."""
+
+    name = "echo"
+
+    def command(self, member: str) -> Sequence[str]:
+        files = (str(self.directory / name) for name in ("authority.pem", f"{member}.pem", f"{member}.key"))
+        return (sys.executable, "-m", "tests.bench.echo", str(self.doors[member]), *files)
 
 
 class EtcdCluster(Cluster):
@@ -245,6 +318,9 @@ class EtcdCluster(Cluster):
             *("--peer-cert-file", certificate, "--peer-key-file", key),
             *("--peer-trusted-ca-file", authority, "--peer-client-cert-auth"),
         )
+
+    def caller(self, member: str) -> Caller:
+        return self.unary_caller(member)
 
     async def leader_by(self, member: str, channel: grpc.aio.Channel) -> str:
         raw = await unary(channel, "/etcdserverpb.Maintenance/Status")(b"", timeout=1.0)

@@ -1,4 +1,4 @@
-"""How fast the store writes, beside the disk alone in the same run. One JSON line a figure.
+"""`bench store_engine`: how fast the store writes in its own process, beside the disk alone in the same run.
 
 Options: --directory DIR, --seconds S.
 """
@@ -59,13 +59,13 @@ async def main(directory: Path, seconds: float) -> None:
     store = await open_store(directory / "store", clock=SystemClock())
     for writers in (1, 64, 512):
         rate, latency = await write(store, writers, seconds)
-        tell(f"store_writes_{writers}_writers", rate, "1/s", 1e3 / floor)
-        tell(f"store_write_p50_{writers}_writers", latency, "ms", floor)
+        tell(f"store_engine_writes_{writers}_writers", rate, "1/s", 1e3 / floor)
+        tell(f"store_engine_write_p50_{writers}_writers", latency, "ms", floor)
     await store.close()
     started = time.perf_counter()
     store = await open_store(directory / "store", clock=SystemClock())
-    tell("store_reopen", time.perf_counter() - started, "s")
-    tell("store_keys", store.status().keys, "keys")
+    tell("store_engine_reopen", time.perf_counter() - started, "s")
+    tell("store_engine_keys", store.status().keys, "keys")
     await store.close()
 
 

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import grpc.aio
 
-from tests.bench.store_clusters import PREFIX, Call, Cluster, WatchStream, unary
+from tests.bench.store_clusters import PREFIX, Call, Caller, Cluster, WatchStream, unary
 
 VALUE = bytes(range(256)) * 2
 KEYS_PER_CLIENT = 1000
@@ -38,15 +38,15 @@ class Rate:
         return statistics.median(self.times)
 
 
-async def calls(call: Call, request: Callable[[int, int], bytes], clients: int, seconds: float, into: Rate) -> None:
-    """`clients` that each make one call after the other; `request` makes the one with this number of this client."""
+async def calls(call: Callable[[int, int], Awaitable[None]], clients: int, seconds: float, into: Rate) -> None:
+    """`clients` that each make one call after the other; `call` makes the one with this number of this client."""
     times: list[float] = []
     end = time.perf_counter() + seconds
 
     async def client(name: int) -> None:
         number = 0
         while (began := time.perf_counter()) < end:
-            await call(request(name, number))
+            await call(name, number)
             times.append(time.perf_counter() - began)
             number += 1
 
@@ -55,21 +55,24 @@ async def calls(call: Call, request: Callable[[int, int], bytes], clients: int, 
     into.add(len(times), time.perf_counter() - began, times)
 
 
-async def puts(cluster: Cluster, channel: grpc.aio.Channel, clients: int, seconds: float, into: Rate) -> None:
-    def request(client: int, number: int) -> bytes:
-        return cluster.put_request(f"{PREFIX}{client}/{number % KEYS_PER_CLIENT}", VALUE)
+async def puts(caller: Caller, clients: int, seconds: float, into: Rate) -> None:
+    async def put(client: int, number: int) -> None:
+        await caller.put(f"{PREFIX}{client}/{number % KEYS_PER_CLIENT}", VALUE)
 
-    await calls(unary(channel, cluster.put_path), request, clients, seconds, into)
+    await calls(put, clients, seconds, into)
 
 
-async def gets(cluster: Cluster, channel: grpc.aio.Channel, clients: int, seconds: float, into: Rate) -> None:
-    await unary(channel, cluster.put_path)(cluster.put_request(f"{PREFIX}0/0", VALUE))
-    request = cluster.get_request(f"{PREFIX}0/0")
-    await calls(unary(channel, cluster.get_path), lambda client, number: request, clients, seconds, into)
+async def gets(caller: Caller, clients: int, seconds: float, into: Rate) -> None:
+    async def get(client: int, number: int) -> None:
+        await caller.get(f"{PREFIX}{client}/0")
+
+    for client in range(clients):
+        await caller.put(f"{PREFIX}{client}/0", VALUE)
+    await calls(get, clients, seconds, into)
 
 
 async def watched(
-    cluster: Cluster, channel: grpc.aio.Channel, watchers: int, writers: int, seconds: float, into: Rate
+    cluster: Cluster, caller: Caller, channel: grpc.aio.Channel, watchers: int, writers: int, seconds: float, into: Rate
 ) -> None:
     """Events that all watchers together are given in a second, while `writers` write as fast as they can."""
     streams = await asyncio.gather(*(cluster.watch(channel) for _ in range(watchers)))
@@ -82,20 +85,19 @@ async def watched(
 
     following = [asyncio.create_task(follow(stream)) for stream in streams]
     began = time.perf_counter()
-    await puts(cluster, channel, writers, seconds, Rate())
+    await puts(caller, writers, seconds, Rate())
     into.add(seen, time.perf_counter() - began, ())
     for stream in streams:
         stream.cancel()
     await asyncio.gather(*following, return_exceptions=True)
 
 
-async def fill(cluster: Cluster, channel: grpc.aio.Channel, keys: int, clients: int) -> None:
+async def fill(caller: Caller, keys: int, clients: int) -> None:
     """Each key once, by a put of its own."""
-    put = unary(channel, cluster.put_path)
 
     async def client(first: int) -> None:
         for number in range(first, keys, clients):
-            await put(cluster.put_request(f"{PREFIX}{number:08}", VALUE))
+            await caller.put(f"{PREFIX}{number:08}", VALUE)
 
     await asyncio.gather(*(client(first) for first in range(clients)))
 
