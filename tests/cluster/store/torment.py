@@ -45,9 +45,9 @@ _QUICK: Final = {"heartbeat": 0.1, "election": 0.6, "patience": 2.0}
 _SLOW: Final = {"heartbeat": 0.2, "election": 1.8, "patience": 3.5}
 """A member that is killed is back before the others have missed it."""
 MANNERS: Final = (
-    Manner({"segment_size": 1 << 16, "entries_in_memory": 50, "snapshot_entries": 400}, _QUICK),
+    Manner({"segment_size": 1 << 16, "entries_in_memory": 50, "snapshot_entries": 150}, _QUICK),
     Manner({"segment_size": 1 << 18, "entries_in_memory": 50}, _QUICK),
-    Manner({"segment_size": 1 << 16, "entries_in_memory": 50, "snapshot_entries": 400}, _SLOW),
+    Manner({"segment_size": 1 << 16, "entries_in_memory": 50, "snapshot_entries": 150}, _SLOW),
     Manner({}, _QUICK),
 )
 
