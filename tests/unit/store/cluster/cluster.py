@@ -31,6 +31,8 @@ class Cluster:
         self, directory: Path, size: int, seed: int, *, settings: Settings | None = None, timing: Timing = TIMING
     ) -> None:
         self.names = [chr(ord("a") + number) for number in range(size)]
+        """The machines there are."""
+        self._initial = {name: name for name in self.names}
         self.chance = random.Random(seed)
         self.network = Network(self.chance)
         self.disks = {name: Disk(self.chance, partial(self._died, name)) for name in self.names}
@@ -38,7 +40,7 @@ class Cluster:
         self.clock = LoopClock()
         self.clocks = {name: LoopClock() for name in self.names}
         self.flush_takes = 0.0005
-        self.witness = Witness(self.disks, lambda: self.names)
+        self.witness = Witness(self.disks)
         self.network.observe = self._sent
         self.network.heard = self.witness.look_at
         self.stopped: set[str] = set()
@@ -55,7 +57,7 @@ class Cluster:
                 clock=self.clocks[name],
                 settings=self._settings,
                 files=disk,
-                members=Members(name, {each: each for each in self.names}, cluster="simulated", timing=self._timing),
+                members=self._members(name),
                 wire=self.network.wire(name),
                 chance=random.Random(self.chance.random()),
                 flush=partial(
@@ -69,6 +71,27 @@ class Cluster:
             store._turn = partial(self._turn, name, store._turn)  # type: ignore[method-assign]
             self.stores[name] = store
             self.witness.started(name, store)
+
+    def _members(self, name: str) -> Members:
+        if name in self._initial:
+            return Members(name, self._initial, cluster="simulated", timing=self._timing)
+        return Members(name, address=name, join=True, timing=self._timing)
+
+    def add_machine(self, name: str) -> None:
+        """A new machine, with an empty disk, that waits to be made a member; one of that name is gone."""
+        self.remove_machine(name)
+        self._initial = {each: address for each, address in self._initial.items() if each != name}
+        self.disks[name] = Disk(self.chance, partial(self._died, name))
+        self.clocks[name] = LoopClock()
+        self.names.append(name)
+
+    def remove_machine(self, name: str) -> None:
+        if name in self.stores:
+            self.kill(name)
+        if name in self.names:
+            self.names.remove(name)
+        self.network.replace(name)
+        self.witness.replaced(name)
 
     def kill(self, name: str) -> None:
         """The power fails: what was not synced is gone, and nothing more is said."""
@@ -119,7 +142,9 @@ class Cluster:
         leader = await self.leader()
         await self.stores[leader].txn([], [Put("/settled", b"")])
         last = self.stores[leader].status().applied_index
-        while any(store._raft.applied_index < last for store in self.stores.values()):  # noqa: ASYNC110
+        members = [member.name for member in self.stores[leader]._raft.configuration.members]
+        running = [self.stores[name] for name in members if name in self.stores]
+        while any(store._raft.applied_index < last for store in running):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     async def close(self) -> None:

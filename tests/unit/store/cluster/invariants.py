@@ -21,7 +21,7 @@ The names are those of Ongaro's thesis, figure 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,9 +66,8 @@ class _View:
 
 
 class Witness:
-    def __init__(self, disks: Mapping[str, Disk], voters: Callable[[], Sequence[str]]) -> None:
-        """`voters`: those whose majority counts now."""
-        self._disks, self._voters = disks, voters
+    def __init__(self, disks: Mapping[str, Disk]) -> None:
+        self._disks = disks
         self._views: dict[str, _View] = {}
         self._leaders: dict[int, str] = {}
         self._entries: dict[tuple[int, int], tuple[bytes, int]] = {}
@@ -127,6 +126,10 @@ class Witness:
 
     def stopped(self, name: str) -> None:
         self._views.pop(name, None)
+
+    def replaced(self, name: str) -> None:
+        """The machine of this name is gone, and what it promised is another member's."""
+        self._votes = {vote: candidate for vote, candidate in self._votes.items() if vote[0] != name}
 
     def look_at(self, name: str) -> None:
         """A step of this member is over."""
@@ -192,7 +195,10 @@ class Witness:
             if view.raft.leads and view.led == view.log.term:
                 raise self._broken(f"{view.name} leads term {view.led} and drops its entry {index}")
             dropped, known = seen.pop(index), self._committed.get(index)
-            if known is not None and known.term == dropped[2]:
+            if known is None or known.term != dropped[2]:
+                continue
+            # What a full disk did not take nobody was promised: the others' majority has it.
+            if index <= view.commit or view.disk.durable.has(index, known.term):
                 raise self._broken(f"{view.name} drops the committed entry {index} of term {known.term}")
         for each in range(position, len(entries)):
             command, index, term = entries[each]
@@ -253,7 +259,7 @@ class Witness:
             raise self._broken(f"{view.name} commits entry {index} without leading, and before any leader has")
         if term != view.term:
             raise self._broken(f"{view.name} commits entry {index} of term {term} by counting in term {view.term}")
-        voters = self._voters()
+        voters = view.raft.configuration.voters
         having = [name for name in voters if self._disks[name].durable.has(index, term)]
         if 2 * len(having) <= len(voters):
             raise self._broken(f"{view.name} commits entry {index}, which is on the disks of {having} only")

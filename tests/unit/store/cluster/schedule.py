@@ -18,6 +18,7 @@ from orchestrator.store import (
     Compacted,
     Compare,
     Delete,
+    MembershipError,
     NothingWritten,
     Put,
     ReplicatedStore,
@@ -103,6 +104,8 @@ class _Schedule:
             await cluster.start()
             clients = [asyncio.create_task(self._client(number)) for number in range(CLIENTS)]
             watching = asyncio.create_task(self._watch())
+            if chance.random() < 0.4:
+                clients.append(asyncio.create_task(self._operator()))
             await asyncio.sleep(chance.choice([0.0, 0.3, 0.8]))
             for _ in range(chance.randint(1, 6)):
                 await asyncio.sleep(chance.expovariate(1 / 0.15))
@@ -126,7 +129,17 @@ class _Schedule:
         self._stop = True
         async with asyncio.timeout(RECOVERY):
             await self._keep_up(asyncio.gather(*clients))
-            await self._keep_up(asyncio.ensure_future(self._cluster.settle()))
+            await self._keep_up(asyncio.ensure_future(self._settle()))
+
+    async def _settle(self) -> None:
+        cluster = self._cluster
+        leader = await cluster.leader()
+        members = [member.name for member in cluster.stores[leader]._raft.configuration.members]
+        if missing := set(members) - set(cluster.names):
+            raise Broken(f"{missing} are members, and have stopped because they were none")
+        for name in set(cluster.names) - set(members):
+            cluster.remove_machine(name)
+        await cluster.settle()
 
     async def _keep_up(self, work: asyncio.Future[Any]) -> None:
         """Until the work is done, start again whoever meets a fault that was laid before."""
@@ -181,7 +194,9 @@ class _Schedule:
     def _restart_failed(self) -> None:
         """Members whose power failed by itself, or that have given up."""
         for name, store in list(self._cluster.stores.items()):
-            if self._cluster.disks[name].dead or store._failure is not None:
+            if store._raft.removed and not self._cluster.disks[name].dead:
+                self._cluster.remove_machine(name)
+            elif self._cluster.disks[name].dead or store._failure is not None:
                 self._cluster.disks[name].full = False
                 self._kill(name)
 
@@ -206,7 +221,7 @@ class _Schedule:
 
     def _split(self) -> None:
         names = self._chance.sample(self._cluster.names, len(self._cluster.names))
-        where = self._chance.randrange(1, len(names))
+        where = self._chance.randint(1, len(names))
         self._cluster.network.part(names[:where], names[where:])
 
     def _heal(self) -> None:
@@ -319,6 +334,41 @@ class _Schedule:
             return CompareAndSet(expected, value, expected)
         there = result.conflicts[0]
         return CompareAndSet(expected, value, there.value if there else None)
+
+    async def _operator(self) -> None:
+        """Adds, promotes, moves and removes members, and hands the lead on, as if in a hurry."""
+        cluster, chance = self._cluster, self._chance
+        spare = ["x", "y", "z"]
+        while not self._stop:
+            await asyncio.sleep(chance.expovariate(1 / 0.15))
+            if not cluster.stores:
+                continue
+            store = cluster.stores[chance.choice(sorted(cluster.stores))]
+            members = store._raft.configuration.members
+            if not members:
+                continue
+            name = chance.choice(members).name
+            learners = [member.name for member in members if member.learner]
+            promote = learners and chance.random() < 0.5
+            what = "promote" if promote else chance.choice(["add", "add", "remove", "move", "transfer"])
+            self._outcome.faults.append(f"{what} {name} at {cluster.clock.monotonic():.3f}")
+            try:
+                if what == "add" and spare:
+                    name = spare.pop(0)
+                    cluster.add_machine(name)
+                    await store.add_member(name, name)
+                elif what == "promote" and learners:
+                    await store.promote_member(chance.choice(learners))
+                elif what == "remove":
+                    await store.remove_member(name)
+                    cluster.remove_machine(name)
+                    spare.append(name)
+                elif what == "move":
+                    await store.move_member(name, f"{name}:{chance.randrange(100)}")
+                elif what == "transfer":
+                    await store.transfer_leadership(chance.choice(["", name]))
+            except (MembershipError, StoreUnavailable):
+                continue
 
     async def _watch(self) -> None:
         """Follow everything, from one member to the next, and miss nothing."""
