@@ -98,6 +98,12 @@ class FaultyDisk:
         if moment == "now":
             self._die()
 
+    def behave(self) -> None:
+        """Take back what was to come."""
+        self._power_fails_at = None
+        self._sync_fails = False
+        self.sync_takes = 0.0
+
     def fail_sync(self, seed: int) -> None:
         """Let the next sync fail."""
         self._chance = random.Random(seed)

@@ -5,11 +5,12 @@
 Otherwise it is the member of `tests.store_member`. CONTROL is the path of a Unix socket: one JSON object a line, each
 answered by a line when it is done. ARCHIVE is a directory for copies of removed log segments.
 
-    {"step": 3600}               the time of day jumps
-    {"drift": 1.05}              seconds get shorter
-    {"power": "sync", "seed": 7} the power fails: "now", at the next "sync", in the next "append"
-    {"fail_sync": true}          the next sync fails, and what it was to make safe is lost
-    {"slow": 0.05}               every sync takes so much longer
+    {"step": 3600.0}                 the time of day jumps
+    {"drift": 1.05}                  seconds get shorter
+    {"power": "sync", "seed": 7}     the power fails: "now", at the next "sync", in the next "append"
+    {"fail_sync": true, "seed": 7} the next sync fails, and what it was to make safe is lost
+    {"slow": 0.05}                   every sync takes so much longer
+    {"behave": true}                 none of this any more
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Control:
                 self._disk.fail_power(moment, seed)
             case {"fail_sync": True, "seed": int(seed)}:
                 self._disk.fail_sync(seed)
+            case {"behave": True}:
+                self._clock.drift(1.0)
+                self._disk.behave()
             case {"slow": float(seconds)}:
                 self._disk.sync_takes = seconds
             case _:

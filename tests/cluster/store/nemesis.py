@@ -46,6 +46,8 @@ class Nemesis:
         for member in self._members.present:
             self._members.free(member)
         await self._resume(chance)
+        for member in self._members.up:
+            await self._members.harm(member, {"behave": True})
         await self._restart(chance)
         await self._changes.make_good()
 

@@ -179,10 +179,13 @@ class _Run:
         try:
             async with asyncio.timeout(seconds):
                 for member in self._members.present:
-                    while not await self._serves(member):  # noqa: ASYNC110 - it is another process
+                    while not await self._serves(member):
+                        # What it was told to die of may have come only now.
+                        await self._members.start(member)
                         await asyncio.sleep(AGAIN_SECONDS)
         except TimeoutError:
-            self._history.anomalies.append(f"the members did not {what} within {seconds:g} s")
+            dumb = [member.label for member in self._members.present if not await self._serves(member)]
+            self._history.anomalies.append(f"{dumb} did not {what} within {seconds:g} s")
             return False
         return True
 
