@@ -12,14 +12,15 @@ import json
 import random
 import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from orchestrator.api import errors
 from orchestrator.api.codec import from_json, to_json
 from orchestrator.api.generated_names import suffix
-from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, kind_of_wrapped, unwrap
+from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, stored_form, unwrap
 from orchestrator.api.patch import json_patch, merge_patch, strategic_merge_patch
 from orchestrator.api.unsupported import warnings_for
 from orchestrator.api.v1 import (
@@ -56,6 +57,9 @@ MAX_GENERATED_NAMES = 8
 
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
+# Subresources that are written like the object.
+_WRITTEN_APART = frozenset({"status", "scale", "finalize", "approval"})
+
 Decide = Callable[[KubeObject], Outcome]
 
 
@@ -83,8 +87,8 @@ class Registry:
 
     async def create(self, caller: Caller, request: CreateRequest) -> Answer:
         """Make an object, or bind a pod. Raises AlreadyExists, Invalid, NotFound (of the namespace), Forbidden."""
-        kind = kind_of_wrapped(request.object)
-        obj = unwrap(request.object)
+        obj = stored_form(unwrap(request.object))
+        kind = kind_of(obj)
         if request.subresource:
             return await self._create_subresource(caller, request, obj)
         _check_stored(kind)
@@ -96,12 +100,15 @@ class Registry:
         warnings = await self._workshop.do(size, lambda: warnings_for(obj))
         names_left = MAX_GENERATED_NAMES
         while True:
-            if base:
-                meta.name = rules.generated_name(base, suffix(self._rng))
-            uid, now = self._uid(), self._clock.now()
-            await self._workshop.do(size, partial(rules.prepare_create, kind, obj, uid=uid, now=now))
+            candidate = obj
+            if base:  # another attempt has another name, and what follows from it
+                candidate = clone(obj)
+                candidate.metadata.name = rules.generated_name(base, suffix(self._rng))
+            prepare = partial(rules.prepare_create, uid=self._uid(), now=self._clock.now(), who=caller.identity)
+            await self._workshop.do(size, partial(prepare, kind, candidate))
+            key = Key(kind, meta.namespace, candidate.metadata.name)
             try:
-                stored = await self._insert(Key(kind, meta.namespace, meta.name), obj, dry_run=request.dry_run)
+                stored = await self._insert(key, candidate, dry_run=request.dry_run)
                 return Answer(stored, warnings)
             except errors.AlreadyExists:
                 names_left -= 1
@@ -118,8 +125,8 @@ class Registry:
 
     async def update(self, caller: Caller, request: UpdateRequest) -> Answer:
         """Replace an object or one aspect of it. Raises NotFound, Conflict, Invalid."""
-        new = unwrap(request.object)
-        kind = kind_of_wrapped(request.object)
+        new = stored_form(unwrap(request.object))
+        kind = kind_of(new)
         subresource = request.subresource
         if request.HasField("key"):
             key = key_from(request.key)
@@ -128,7 +135,7 @@ class Registry:
             _check_stored(kind)
             key = object_key(kind, new.metadata.namespace, new.metadata.name)
         authorize(caller, _verb("update", subresource), key.kind.resource, key.namespace, key.name)
-        _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        _check_subresource(key.kind, subresource, _WRITTEN_APART)
         if subresource == "scale":
             if not isinstance(new, Scale):
                 raise errors.BadRequest(f"expected an object of kind Scale, got {kind.kind}")
@@ -140,7 +147,7 @@ class Registry:
         new.metadata.name, new.metadata.namespace = key.name, key.namespace
         size = request.object.ByteSize()
         warnings = () if subresource else await self._workshop.do(size, lambda: warnings_for(new))
-        decide = _replacement(key.kind, subresource, new)
+        decide = _replacement(key.kind, subresource, new, self._clock.now())
         return Answer(await self._change(key, decide, dry_run=request.dry_run, size=size), warnings)
 
     async def patch(self, caller: Caller, request: PatchRequest) -> Answer:
@@ -148,9 +155,10 @@ class Registry:
         key = key_from(request.key)
         subresource = request.subresource
         authorize(caller, _verb("patch", subresource), key.kind.resource, key.namespace, key.name)
-        _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        _check_subresource(key.kind, subresource, _WRITTEN_APART)
         body = await self._workshop.do(len(request.patch), lambda: _parse_patch(request.patch))
         warnings: list[str] = []
+        now = self._clock.now()
 
         def decide(old: KubeObject) -> Outcome:
             if subresource == "scale":
@@ -164,7 +172,7 @@ class Registry:
             _check_same_name(key, new.metadata.namespace, new.metadata.name)
             if not subresource:
                 warnings.extend(warnings_for(new))
-            return _replacement(key.kind, subresource, new)(old)
+            return _replacement(key.kind, subresource, new, now)(old)
 
         stored = await self._change(key, decide, dry_run=request.dry_run, size=len(request.patch))
         return Answer(stored_scale(stored) if subresource == "scale" else stored, warnings)
@@ -344,7 +352,7 @@ def _patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -
     return decoded.obj, decoded.warnings
 
 
-def _replacement(kind: Kind, subresource: str, new: KubeObject) -> Decide:
+def _replacement(kind: Kind, subresource: str, new: KubeObject, now: datetime) -> Decide:
     """How an update by `new` is decided; each attempt gets its own copy."""
 
     def decide(old: KubeObject) -> Outcome:
@@ -354,6 +362,8 @@ def _replacement(kind: Kind, subresource: str, new: KubeObject) -> Decide:
                 return rules.prepare_status(kind, old, candidate)
             case "finalize":
                 return rules.prepare_finalize(kind, old, candidate)
+            case "approval":
+                return rules.prepare_approval(kind, old, candidate, now)
             case _:
                 return rules.prepare_update(kind, old, candidate)
 
@@ -364,14 +374,16 @@ def _verb(verb: str, subresource: str) -> str:
     return f"{verb}/{subresource}" if subresource else verb
 
 
-def _check_subresource(kind: Kind, subresource: str, known: set[str]) -> None:
+def _check_subresource(kind: Kind, subresource: str, known: Collection[str]) -> None:
     if subresource and (subresource not in known or subresource not in kind.subresources):
         raise errors.MethodNotAllowed.of(f"{kind.resource}/{subresource}", "this")
 
 
 def _check_stored(kind: Kind) -> None:
     if not kind.stored:
-        raise errors.BadRequest(f"a {kind.kind} is no object of its own: it is the body of a subresource")
+        raise errors.BadRequest(
+            f"a {kind.kind} is no object of its own: it is the body of a request, and is not stored"
+        )
 
 
 def _check_same_name(key: Key, namespace: str, name: str) -> None:
