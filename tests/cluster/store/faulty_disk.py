@@ -2,7 +2,8 @@
 
 It can lose its power: what was not synced is gone, or partly there, or torn, names that were given or taken away since
 the directory was synced are perhaps as before, and the process is killed before anybody can say anything more. It does
-so at once, at the next sync (when everything is written and nothing is safe) or in the middle of the next append.
+so at once, at the next sync (when everything is written and nothing is safe), in the middle of the next append, or
+when the next name has been given or taken away.
 Because contents are cut off while every operation waits, nothing that relied on them can have been said.
 
 A sync can fail: then what it was to make safe is lost, as the kernel loses it, and a later sync would report success.
@@ -27,7 +28,7 @@ from orchestrator.store.files import DiskFiles, File
 
 SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
-Moment = Literal["now", "sync", "append"]
+Moment = Literal["now", "sync", "append", "name"]
 
 
 class FaultyDisk:
@@ -71,6 +72,7 @@ class FaultyDisk:
             if old in self._open:
                 self._open[new] = self._open.pop(old)
                 self._open[new].path = new
+            self._after_naming()
 
     def remove(self, path: Path) -> None:
         with self._busy:
@@ -80,6 +82,7 @@ class FaultyDisk:
                 (self._archive / path.name).write_bytes(content)
             self._undo.append(partial(_write_back, path, content))
             self._open.pop(path, None)
+            self._after_naming()
 
     def names(self, directory: Path) -> Sequence[str]:
         return self._real.names(directory)
@@ -119,6 +122,10 @@ class FaultyDisk:
             undo()
         os.kill(os.getpid(), signal.SIGKILL)
         raise SystemExit("killed")
+
+    def _after_naming(self) -> None:
+        if self._power_fails_at == "name":
+            self._die()
 
     def before_append(self, file: FaultyFile, data: bytes) -> None:
         if self._power_fails_at == "append":

@@ -7,7 +7,7 @@ answered by a line when it is done. ARCHIVE is a directory for copies of removed
 
     {"step": 3600.0}                 the time of day jumps
     {"drift": 1.05}                  seconds get shorter
-    {"power": "sync", "seed": 7}     the power fails: "now", at the next "sync", in the next "append"
+    {"power": "sync", "seed": 7}     the power fails: "now", at the next "sync", "append" or "name"
     {"fail_sync": true, "seed": 7} the next sync fails, and what it was to make safe is lost
     {"slow": 0.05}                   every sync takes so much longer
     {"behave": true}                 none of this any more
@@ -47,7 +47,7 @@ class Control:
                 self._clock.step(seconds)
             case {"drift": float(rate)}:
                 self._clock.drift(rate)
-            case {"power": ("now" | "sync" | "append") as moment, "seed": int(seed)}:
+            case {"power": ("now" | "sync" | "append" | "name") as moment, "seed": int(seed)}:
                 self._disk.fail_power(moment, seed)
             case {"fail_sync": True, "seed": int(seed)}:
                 self._disk.fail_sync(seed)

@@ -22,6 +22,9 @@ Identity = str | None
 UNKNOWN: Final = math.inf
 """The return time of an operation of which nobody knows whether it took place."""
 
+LEASED: Final = "/lease/"
+"""The keys below it end with their leases, which no call says."""
+
 _PAD = b"0123456789abcdef"
 
 

@@ -107,7 +107,7 @@ class Nemesis:
         await asyncio.gather(*(self._fail_power(member, chance) for member in self._members.present))
 
     async def _fail_power(self, member: Member, chance: random.Random) -> None:
-        order = {"power": chance.choice(("now", "sync", "sync", "append")), "seed": chance.randrange(1 << 32)}
+        order = {"power": chance.choice(("now", "sync", "sync", "append", "name")), "seed": chance.randrange(1 << 32)}
         await self._members.harm(member, order, ends_of="power")
 
     async def _fail_sync(self, chance: random.Random) -> None:

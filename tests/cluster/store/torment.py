@@ -26,18 +26,21 @@ from typing import Final
 from orchestrator.store import NothingWritten, Put, StoreUnavailable
 from tests.cluster.store.clients import Client, Door, list_all
 from tests.cluster.store.die_with_parent import die_with_parent
-from tests.cluster.store.history import UNKNOWN, Call, History, Listing, Txn, value_of
+from tests.cluster.store.history import LEASED, UNKNOWN, Call, History, Listing, Txn, value_of
 from tests.cluster.store.laboratory import Laboratory, laboratory
 from tests.cluster.store.log_matching import Committed, committed, mismatches
 from tests.cluster.store.members import Manner, Member, Members
 from tests.cluster.store.nemesis import Nemesis
 from tests.cluster.store.observer import Observer
 from tests.cluster.store.schedule import schedule
+from tests.cluster.store.tenants import TTL, Tenant
 from tests.cluster.store.verdict import judge
 from tests.cluster.store.watchers import Watcher
 
 CLIENTS: Final = 8
 WATCHED: Final = ("/", "/", "/", "/0/", "/1/")
+TENANTS: Final = 2
+LEASES_END_SECONDS: Final = 10.0
 START_SECONDS: Final = 30.0
 RECOVERY_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 0.2
@@ -147,17 +150,21 @@ class _Run:
             Watcher(number, prefix, self._doors, self._history, chance.random())
             for number, prefix in enumerate(WATCHED)
         ]
+        tenants = [Tenant(number, self._doors, self._history, chance.random()) for number in range(1, TENANTS + 1)]
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(watcher.work()) for watcher in watchers]
+            background += [tasks.create_task(tenant.look()) for tenant in tenants]
             background.append(tasks.create_task(self._observer.work()))
             if await self._recovers(START_SECONDS, "start"):
                 working = [tasks.create_task(client.work(stop)) for client in clients]
+                working += [tasks.create_task(tenant.work(stop)) for tenant in tenants]
                 nemesis = Nemesis(self._made, self._members, self._observer, tasks)
                 await nemesis.act(self._schedule)
                 self._faults = dict(nemesis.done)
                 stop.set()
                 await asyncio.gather(*working)
                 if await self._made_good(nemesis) and await self._recovers(RECOVERY_SECONDS, "recover"):
+                    await self._leases_end()
                     await self._compare(watchers)
             for task in background:
                 task.cancel()
@@ -196,13 +203,22 @@ class _Run:
             return False
         return True
 
+    async def _leases_end(self) -> None:
+        """What was leased goes, once everything works."""
+        try:
+            async with asyncio.timeout(LEASES_END_SECONDS):
+                while (await self._list(self._members.present[0], LEASED)).items:  # noqa: ASYNC110 - it is another process
+                    await asyncio.sleep(AGAIN_SECONDS)
+        except TimeoutError:
+            self._history.anomalies.append(f"leases of {TTL:g} s have not ended after {LEASES_END_SECONDS:g} s")
+
     async def _compare(self, watchers: Sequence[Watcher]) -> None:
         """The last write, and what it leaves on every member and in every watch."""
         try:
             async with asyncio.timeout(RECOVERY_SECONDS):
                 revision = await self._last_write()
                 for member in self._members.present:
-                    self._history.final[member.name] = await self._list(member)
+                    self._history.final[member.name] = await self._list(member, "/")
                 await asyncio.gather(*(watcher.reach(revision) for watcher in watchers))
         except TimeoutError:
             behind = {number: watcher.position for number, watcher in enumerate(watchers)}
@@ -228,10 +244,10 @@ class _Run:
             return result.revision
         raise AssertionError
 
-    async def _list(self, member: Member) -> Listing:
+    async def _list(self, member: Member, prefix: str) -> Listing:
         while True:
             try:
-                return await list_all(member.client, "/")
+                return await list_all(member.client, prefix)
             except StoreUnavailable:
                 await asyncio.sleep(AGAIN_SECONDS)
 

@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.cluster.store.history import UNKNOWN, Call, Get, History, Identity, Listing, Stretch, Txn
+from tests.cluster.store.history import LEASED, UNKNOWN, Call, Get, History, Identity, Listing, Stretch, Txn
 from tests.unit.store.cluster import linearizability as model
 from tests.unit.store.cluster.linearizability import TooHard, is_linearizable
 
@@ -244,7 +244,7 @@ def _linearizable(calls: Sequence[Call]) -> Iterator[str]:
 
 def _by_key(calls: Sequence[Call]) -> Mapping[str, list[model.Call]]:
     """The history of every key by itself. A txn of several keys is an operation on each."""
-    keys = sorted({key for call in calls for key in _keys(call)})
+    keys = sorted({key for call in calls for key in _keys(call) if not key.startswith(LEASED)})
     histories: dict[str, list[model.Call]] = {key: [] for key in keys}
 
     def note(key: str, call: Call, did: model.Get | model.Write | model.CompareAndSet) -> None:
@@ -268,7 +268,8 @@ def _by_key(calls: Sequence[Call]) -> Mapping[str, list[model.Call]]:
                     after = wanted.pop(compared, expected)
                     note(compared, call, model.CompareAndSet(_bytes(expected), _bytes(after), _bytes(found)))
                 if succeeded:
-                    for key, value in wanted.items():
+                    for key in wanted.keys() & histories.keys():
+                        value = wanted[key]
                         note(key, call, model.Write(_bytes(value)))
     return histories
 
