@@ -9,11 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from orchestrator.store.administration import Kind
 from orchestrator.store.command import encode_compact, encode_grant, encode_keep, encode_revoke, encode_txn
 from orchestrator.store.driver import Driver
 from orchestrator.store.errors import FutureRevision, StoreUnavailable, TooManyLeases
 from orchestrator.store.future_watch import FutureWatch
 from orchestrator.store.interface import Compare, Delete, KeyValue, Put, RangeResult, StoreStatus, TxnResult, Watch
+from orchestrator.store.membership import MemberList
+from orchestrator.store.metrics import Metrics
+from orchestrator.store.v1.raft_pb2 import MemberRequest
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +57,7 @@ class ReplicatedStore(Driver):
             await self.reach(revision)
             return
         self._check()
-        if not (self._alone or serializable):
+        if not (self._alone or serializable or self._raft.may_read()):
             await self._be_fresh()
 
     async def _be_fresh(self) -> None:
@@ -68,13 +72,14 @@ class ReplicatedStore(Driver):
 
     async def txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> TxnResult:
         self._check()
-        result = await self._submit(encode_txn(compares, operations, self._settings.limits))
+        frees = all(isinstance(operation, Delete) for operation in operations)
+        result = await self._submit(encode_txn(compares, operations, self._settings.limits), frees=frees)
         assert isinstance(result, TxnResult)
         return result
 
     async def compact(self, revision: int) -> None:
         self._check()
-        await self._submit(encode_compact(min(max(revision, 0), self._state.revision)))
+        await self._submit(encode_compact(min(max(revision, 0), self._state.revision)), frees=True)
 
     async def grant_lease(self, ttl: float) -> int:
         self._check()
@@ -94,6 +99,49 @@ class ReplicatedStore(Driver):
     async def revoke_lease(self, lease: int) -> None:
         self._check()
         await self._submit(encode_revoke(lease))
+
+    async def save_snapshot(self) -> bytes:
+        await self._can_read(0, False)
+        applied = self._raft.applied_index
+        await self._snapshotter.wait()
+        try:
+            if self._snapshotter.base.index < applied:
+                self._check()
+                self._take_snapshot()
+                await self._snapshotter.wait()
+            if self._snapshotter.base.index < applied:
+                raise StoreUnavailable("a snapshot could not be written; the member's log says why")
+            return await self._snapshotter.newest()
+        except OSError as error:
+            raise StoreUnavailable(f"the snapshot cannot be read: {error}") from error
+
+    # Members.
+
+    async def members(self, *, serializable: bool = False) -> MemberList:
+        self._check()
+        if serializable:
+            return self._administration.listing()
+        return await self._administration.ask(MemberRequest.LIST)
+
+    async def add_member(self, name: str, address: str) -> MemberList:
+        return await self._change_members(MemberRequest.ADD, name, address)
+
+    async def promote_member(self, name: str) -> MemberList:
+        return await self._change_members(MemberRequest.PROMOTE, name)
+
+    async def remove_member(self, name: str) -> MemberList:
+        return await self._change_members(MemberRequest.REMOVE, name)
+
+    async def move_member(self, name: str, address: str) -> MemberList:
+        return await self._change_members(MemberRequest.MOVE, name, address)
+
+    async def transfer_leadership(self, name: str = "") -> MemberList:
+        return await self._change_members(MemberRequest.TRANSFER, name)
+
+    async def _change_members(self, kind: Kind, name: str, address: str = "") -> MemberList:
+        self._check()
+        self._check_led()
+        return await self._administration.ask(kind, name, address)
 
     async def wait_ready(self) -> None:
         self._check()
@@ -132,8 +180,14 @@ class ReplicatedStore(Driver):
             applied_index=self._raft.applied_index,
             snapshot_index=self._snapshotter.base.index,
             watchers=len(self._hub),
-            fsyncs=self._log.fsyncs,
-            fsync_seconds=self._log.fsync_seconds,
+            fsyncs=self._metrics.fsync.count,
+            fsync_seconds=self._metrics.fsync.sum,
             pending_writes=len(self._writes),
             failure=self._failure,
+            alarms=self._room.alarms,
+            snapshot_age=self._snapshotter.age,
         )
+
+    def metrics(self) -> Metrics:
+        """What this member has counted and timed since it was opened; it goes on counting in it."""
+        return self._metrics

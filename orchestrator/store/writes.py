@@ -57,7 +57,7 @@ class Writes:
         """`patience`: seconds after which a write is given up; infinity where there is nobody else to wait for."""
         self.member, self.incarnation = member, incarnation
         self._limits = limits
-        self._patience = patience
+        self.patience = patience
         self._pending: deque[_Pending] = deque()
         self._pending_bytes = 0
         self._groups: dict[int, _Group] = {}
@@ -73,7 +73,7 @@ class Writes:
         limits = self._limits
         if len(self._pending) >= limits.pending or self._pending_bytes >= limits.pending_bytes:
             raise StoreBusy(f"{len(self._pending)} writes wait for the disk already: try again")
-        pending = _Pending(command, asyncio.get_running_loop().create_future(), now + self._patience)
+        pending = _Pending(command, asyncio.get_running_loop().create_future(), now + self.patience)
         self._pending.append(pending)
         self._pending_bytes += len(command)
         return pending.done
@@ -136,6 +136,16 @@ class Writes:
             pending = self._pending.popleft()
             self._pending_bytes -= len(pending.command)
             self._end([pending], NothingWritten(f"{why}; nothing was written"))
+
+    def turn_away(self, error: NothingWritten, *, proposed: bool) -> None:
+        """None of the waiting writes takes place; of those that were proposed the same is certain if `proposed`."""
+        if proposed:
+            for group in self._groups.values():
+                self._end(group.writes, error)
+            self._groups.clear()
+        self._end(self._pending, error)
+        self._pending.clear()
+        self._pending_bytes = 0
 
     def fail(self, reason: str) -> None:
         """This member has stopped for good."""

@@ -256,6 +256,7 @@ def test_a_watch_of_the_future_waits_no_longer_than_anybody(tmp_path: Path) -> N
     async def scenario() -> None:
         cluster = Cluster(tmp_path, 3, seed=9)
         await cluster.start()
+        await cluster.settle()
         leader = await cluster.leader()
         follower = cluster.followers(leader)[0]
         cluster.network.part({follower}, set(cluster.names) - {follower})
