@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import kubeconfig
@@ -19,6 +19,7 @@ from orchestrator.pki import ensure_pki
 from orchestrator.runtime import Elected, LeaderElection, Service
 
 SERVER_PORT = 7443
+STORE_PORT = 7444
 NODE_PORT = 7450
 HEALTH_PORTS = {"server": 7446, "scheduler": 7447, "controllers": 7448, "node": 7451, "proxy": 7452, "network": 7453}
 
@@ -33,6 +34,10 @@ class Settings:
     listen: str = f"0.0.0.0:{SERVER_PORT}"
     node_port: int = NODE_PORT
     containerd_socket: Path | None = None  # None: our own
+    store_listen: str = f"0.0.0.0:{STORE_PORT}"
+    store_address: str = ""  # empty: the node's address, with the port of store_listen
+    store_members: Mapping[str, str] = field(default_factory=dict)
+    store_join: bool = False
 
     @property
     def runtime_socket(self) -> Path:
@@ -52,7 +57,8 @@ def make_credentials(settings: Settings) -> None:
     """The cluster's certificates and a kubeconfig for each role, as far as they are missing. Raises PkiError."""
     ensure_pki(settings.paths, node_name=settings.node_name, addresses=[settings.node_address])
     host, _, port = settings.listen.rpartition(":")
-    kubeconfig.write_all(settings.paths, f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
+    own = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    kubeconfig.write_all(settings.paths, kubeconfig.with_known_servers(settings.paths, own))
 
 
 def services(
@@ -79,13 +85,25 @@ def services(
 
 
 async def _server(settings: Settings, connect: Connect, clock: Clock) -> Service:
+    from orchestrator.server.membership import StoreMember
     from orchestrator.server.service import ApiServer
 
+    port = settings.store_listen.rpartition(":")[2]
+    store = StoreMember(
+        settings.node_name,
+        listen=settings.store_listen,
+        address=settings.store_members.get(settings.node_name)
+        or settings.store_address
+        or f"{settings.node_address}:{port}",
+        initial=settings.store_members,
+        join=settings.store_join,
+    )
     return ApiServer(
         settings.paths,
         listen=settings.listen,
         node_name=settings.node_name,
         addresses=[settings.node_address],
+        store=store,
         clock=clock,
     )
 

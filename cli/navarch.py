@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli import machine
-from cli.daemons import BUILDERS, HEALTH_PORTS, NODE_PORT, SERVER_PORT, Settings, services
+from cli.daemons import BUILDERS, HEALTH_PORTS, NODE_PORT, SERVER_PORT, STORE_PORT, Settings, services
+from cli.failure import Failure
+from cli.members import check_address, read_members
 from orchestrator import logs
 from orchestrator.clock import SystemClock
 from orchestrator.paths import Paths
@@ -32,6 +34,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--node-address", default="", help="this machine's address (default: that of the default route)"
     )
     parser.add_argument("--listen", default=f"0.0.0.0:{SERVER_PORT}", help="where the API server listens")
+    parser.add_argument(
+        "--store-listen", default=f"0.0.0.0:{STORE_PORT}", help="where the stores of other API servers call"
+    )
+    parser.add_argument(
+        "--store-address", default="", help="where they reach this one (default: the node's address, the same port)"
+    )
+    parser.add_argument(
+        "--store-members",
+        default="",
+        metavar="NAME=HOST:PORT,...",
+        help="the first API servers of a new cluster, this one among them; ignored once the store has begun",
+    )
+    parser.add_argument(
+        "--store-join", action="store_true", help="wait to be added by `navctl member add`; for an empty store only"
+    )
     parser.add_argument("--node-port", type=int, default=NODE_PORT, help="where the node agent listens")
     parser.add_argument("--containerd-socket", type=Path, help="the runtime's socket (default: that of `navctl up`)")
     parser.add_argument("--health-address", help="where /healthz, /readyz and /metrics are served (empty: nowhere)")
@@ -44,6 +61,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f'there is no daemon "{name}": choose from {", ".join(BUILDERS)}')
     if len(set(given.names)) != len(given.names) or not given.names:
         parser.error("name each daemon once")
+    try:
+        given.store_members = read_members(given.store_members, given.node_name)
+        check_address(given.store_listen, everywhere=True)
+        if given.store_address:
+            check_address(given.store_address)
+    except Failure as error:
+        parser.error(str(error))
+    if given.store_members and given.store_join:
+        parser.error("--store-members begins a cluster and --store-join waits for one: give one of them")
     # The order of the start is ours, not the command line's.
     given.names.sort(key=list(BUILDERS).index)
     if given.health_address is None:
@@ -61,6 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listen=given.listen,
         node_port=given.node_port,
         containerd_socket=given.containerd_socket,
+        store_listen=given.store_listen,
+        store_address=given.store_address,
+        store_members=given.store_members,
+        store_join=given.store_join,
     )
     opened = services(given.names, settings, SystemClock())
     return run_services(opened, health_address=given.health_address or None)

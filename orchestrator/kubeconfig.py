@@ -101,6 +101,15 @@ def write_all(paths: Paths, grpc_address: str) -> None:
         )
 
 
+def with_known_servers(paths: Paths, own: str) -> str:
+    """The address of this machine's own server, and after it those of the others that its kubeconfigs name already."""
+    try:
+        known = load(paths.kubeconfig(ROLES[0])).address.split(",")[1:]
+    except KubeconfigError:
+        known = []
+    return ",".join([own, *(each for each in known if each != own)])
+
+
 def server_addresses(text: str) -> tuple[str, ...]:
     """The addresses of `text`, each once. Raises ValueError for several that are not all IPv4 or all IPv6."""
     found = tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))

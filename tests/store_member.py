@@ -23,6 +23,7 @@ import uvloop
 
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.store import ReplicatedStore, Settings, open_store
+from orchestrator.store.admin_door import admin_handler
 from orchestrator.store.door import DOOR_OPTIONS
 from orchestrator.store.files import Files
 from orchestrator.store.grpc_wire import Credentials, GrpcWire
@@ -112,7 +113,9 @@ async def serve(config: Config, *, clock: Clock | None = None, files: Files | No
 
 async def _open_door(store: ReplicatedStore, config: Config) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server(options=DOOR_OPTIONS)
-    server.add_generic_rpc_handlers((key_value_handler(store, authorize=_anybody),))
+    server.add_generic_rpc_handlers(
+        (key_value_handler(store, authorize=_anybody), admin_handler(store, authorize=_anybody))
+    )
     credentials = config.credentials
     tls = grpc.ssl_server_credentials(
         [(credentials.key, credentials.certificate)], credentials.authority, require_client_auth=True

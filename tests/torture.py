@@ -1,76 +1,49 @@
-"""Torments the store for as long as one likes, in virtual time, and says what came of it.
+"""Torments the store for as long as one likes, half of the time as real processes, half in virtual time.
 
-    python -m tests.torture --seconds 600 [--first-seed N]
+    python -m tests.torture --seconds 600 [--first-seed N] [--only processes|simulated]
 
-Every run is a cluster of three or five under the faults of one seed, its clients' results held against one order of all
-operations. A seed that shows an anomaly is printed with its faults: the same seed goes the same way again.
+Every run is a cluster under the faults of one seed, its clients' results held against what the store promises. Without
+`--first-seed` the seeds are new every time; they are printed, and a seed goes the same way again: exactly in virtual
+time, as far as machines do with processes. Ends with a line that says how many anomalies there were, and 1 if any.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-import tempfile
-import time
+import os
+import random
 from collections import Counter
-from pathlib import Path
 
-from orchestrator.store import Settings
-from tests.unit.store.cluster.cluster import Broken
-from tests.unit.store.cluster.linearizability import TooHard, is_linearizable
-from tests.unit.store.cluster.nemesis import Report, torment
-
-SETTINGS = (
-    Settings(segment_size=4096, entries_in_memory=20, snapshot_entries=60),
-    Settings(segment_size=1 << 14, entries_in_memory=20),
-    Settings(),
-)
-
-
-def anomalies(report: Report) -> list[str]:
-    """What is wrong with a run, in words."""
-    found = []
-    for key, calls in report.history.items():
-        try:
-            if not is_linearizable(calls):
-                found.append(f"the history of {key} fits no order")
-        except TooHard as error:
-            found.append(f"the history of {key} could not be decided: {error}")
-    first, *others = report.final.values()
-    if any(other != first for other in others):
-        found.append("the members ended with different contents")
-    return found
+from tests.torture_processes import torment_processes
+from tests.torture_simulated import torment_simulated
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Torment the store")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--first-seed", type=int, default=None)
+    parser.add_argument("--only", choices=("processes", "simulated"), default=None)
     arguments = parser.parse_args()
-    logging.disable(logging.CRITICAL)
+    first = random.SystemRandom().randrange(1 << 31) if arguments.first_seed is None else arguments.first_seed
+    print(f"seeds from {first}", flush=True)
+    parts = {"processes": torment_processes, "simulated": torment_simulated}
+    if arguments.only:
+        parts = {arguments.only: parts[arguments.only]}
+    elif os.geteuid() != 0:
+        print("not root: only in virtual time, as namespaces cannot be made")
+        del parts["processes"]
     total: Counter[str] = Counter()
-    began = time.monotonic()
-    seed = arguments.first_seed
-    while time.monotonic() < began + arguments.seconds:
-        with tempfile.TemporaryDirectory() as directory:
-            try:
-                report = torment(
-                    Path(directory), seed, size=5 if seed % 4 == 3 else 3, settings=SETTINGS[seed % len(SETTINGS)]
-                )
-                wrong = anomalies(report)
-                total.update(
-                    operations=report.operations, unknown=report.unknown, elections=report.elections,
-                    faults=len(report.faults),
-                )  # fmt: skip
-            except (Broken, TimeoutError) as error:
-                wrong = [str(error) or "the cluster did not recover"]
-        total.update(runs=1, anomalies=len(wrong))
-        for each in wrong:
-            print(f"seed {seed}: {each}", flush=True)
-        seed += 1
-    names = ("runs", "operations", "unknown", "elections", "faults", "anomalies")
-    print(" ".join(f"{name} {total[name]}" for name in names))
+    for name, part in parts.items():
+        came = part(arguments.seconds / len(parts), first)
+        print(f"{name}: {_line(came)}", flush=True)
+        total += came
+    print(_line(total))
     return 1 if total["anomalies"] else 0
+
+
+def _line(total: Counter[str]) -> str:
+    names = ("runs", "operations", "unknown", "elections", "faults", "anomalies")
+    return " ".join(f"{name} {total[name]}" for name in names)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from pathlib import Path
 import click
 
 from cli import machine, supervisor
-from cli.daemons import HEALTH_PORTS, SERVER_PORT, Settings, make_credentials
+from cli.daemons import HEALTH_PORTS, SERVER_PORT, STORE_PORT, Settings, make_credentials
 from cli.durations import DURATION
 from cli.failure import Failure
+from cli.members import check_address, read_members
 from cli.orphans import end_orphans
 from cli.progress import Progress
 from orchestrator import kubeconfig
@@ -54,19 +55,38 @@ LEASE_SECONDS = 40
 @click.option(
     "--containerd-socket", type=click.Path(path_type=Path), help="Use this runtime instead of one of our own."
 )
+@click.option("--store-listen", default=f"0.0.0.0:{STORE_PORT}", help="Where the stores of other API servers call.")
+@click.option("--store-address", default="", help="Where they reach this one (default: the node's address).")
+@click.option("--store-members", default="", help="The first API servers of a new cluster: n1=10.0.0.1:7444,n2=...")
+@click.option("--store-join", is_flag=True, help="Join a cluster that has added this machine by `navctl member add`.")
 @click.option("--timeout", type=DURATION, default=60.0, help="How long to wait for the node to be Ready.")
 def up(
-    root: Path, node_name: str, node_address: str, port: int, containerd_socket: Path | None, timeout: float
+    root: Path,
+    node_name: str,
+    node_address: str,
+    port: int,
+    containerd_socket: Path | None,
+    store_listen: str,
+    store_address: str,
+    store_members: str,
+    store_join: bool,
+    timeout: float,
 ) -> None:
     """Start a cluster on this machine and wait until its node is Ready."""
     if found := machine.obstacles():
         raise Failure("\n".join(found))
+    if store_members and store_join:
+        raise Failure("--store-members begins a cluster and --store-join waits for one: give one of them")
     settings = Settings(
         paths=Paths(root),
         node_name=node_name,
         node_address=node_address or machine.node_address(),
         listen=f"0.0.0.0:{port}",
         containerd_socket=containerd_socket,
+        store_listen=check_address(store_listen, everywhere=True),
+        store_address=check_address(store_address) if store_address else "",
+        store_members=read_members(store_members, node_name),
+        store_join=store_join,
     )
     paths = settings.paths
     progress = Progress()
@@ -98,6 +118,7 @@ def start_daemons(settings: Settings, lock: int) -> None:
     end_orphans(paths.run)
     ports = [
         int(settings.listen.rpartition(":")[2]),
+        int(settings.store_listen.rpartition(":")[2]),
         settings.node_port,
         *(HEALTH_PORTS[names[0]] for names in PROCESSES),
     ]
@@ -105,7 +126,7 @@ def start_daemons(settings: Settings, lock: int) -> None:
         listed = ", ".join(map(str, taken))
         raise Failure(
             f"something else listens on port {listed}: end it (`ss -lntp` names it); "
-            "the API server's port can also be another (--port)"
+            "the API server's port can also be another (--port), and that of its store (--store-listen)"
         )
     table = paths.run / "processes.json"
     supervisor.write_table(table, list(programs(settings)))
@@ -153,9 +174,22 @@ def programs(settings: Settings) -> Iterator[supervisor.Program]:
             f"--node-address={settings.node_address}",
             f"--listen={settings.listen}",
             f"--health-address=127.0.0.1:{HEALTH_PORTS[names[0]]}",
+            *(store_arguments(settings) if "server" in names else []),
             *([f"--containerd-socket={settings.containerd_socket}"] if settings.containerd_socket else []),
         ]
         yield supervisor.Program(names[0], [sys.executable, "-m", "cli.navarch", ",".join(names), *arguments])
+
+
+def store_arguments(settings: Settings) -> Iterator[str]:
+    """What the API server is told of its store."""
+    yield f"--store-listen={settings.store_listen}"
+    if settings.store_address:
+        yield f"--store-address={settings.store_address}"
+    if settings.store_members:
+        members = ",".join(f"{name}={address}" for name, address in settings.store_members.items())
+        yield f"--store-members={members}"
+    if settings.store_join:
+        yield "--store-join"
 
 
 async def _until_ready(

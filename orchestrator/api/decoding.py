@@ -22,7 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.api.errors import BadRequest
 from orchestrator.api.plans import Plans
-from orchestrator.api.schema import descriptor_of, map_value, option
+from orchestrator.api.schema import descriptor_of, list_field, map_value, names_its_kind, option
 from orchestrator.api.timestamps import parse_timestamp
 from orchestrator.api.v1 import options_pb2
 
@@ -128,11 +128,11 @@ def _message_decoder(each: FieldDescriptor) -> _Decode:
     always = bool(option(each, options_pb2.always))
 
     def decode_one(message: Any, value: object, path: _Path, context: _Context, depth: int) -> None:
-        if always and value == {}:
-            return  # that is how its absence was written
         part = getattr(message, name)
         part.SetInParent()
         fill(part, value, path, context, depth + 1)
+        if always and not part.ListFields():
+            message.ClearField(name)  # that is how its absence was written
 
     def decode_list(message: Any, value: object, path: _Path, context: _Context, depth: int) -> None:
         if not isinstance(value, list):
@@ -146,6 +146,8 @@ def _message_decoder(each: FieldDescriptor) -> _Decode:
 
 def _map_decoder(each: FieldDescriptor, entry: FieldDescriptor) -> _Decode:
     name = each.name
+    if entry.message_type is not None:
+        return _message_map_decoder(name, _filler(entry))
     read = _scalar_reader(entry, quantity=bool(option(each, options_pb2.quantity)))
     empty = entry.default_value
 
@@ -158,6 +160,45 @@ def _map_decoder(each: FieldDescriptor, entry: FieldDescriptor) -> _Decode:
             values[key] = empty if item is None else read(item, (path, f"[{key}]"))
 
     return decode_map
+
+
+def _message_map_decoder(name: str, fill: _Decode) -> _Decode:
+    def decode_map(message: Any, value: object, path: _Path, context: _Context, depth: int) -> None:
+        if not isinstance(value, dict):
+            raise _mistyped(path, "an object", value)
+        values = getattr(message, name)
+        for key, item in value.items():
+            part = values[_read_text(key, path)]  # asking for it makes it
+            if item is not None:
+                fill(part, item, (path, f"[{key}]"), context, depth + 1)
+
+    return decode_map
+
+
+def _list_filler(own: FieldDescriptor) -> _Decode:
+    """Fills a message whose JSON form is the list in its one field."""
+    decode_items = _decoder(own)
+
+    def fill(part: Any, value: object, path: _Path, context: _Context, depth: int) -> None:
+        decode_items(part, value, path, context, depth)
+
+    return fill
+
+
+def _kind_filler(descriptor: Descriptor, named: tuple[str, str]) -> _Decode:
+    """Fills a kind that is a part of another one. It may say what it is, and nothing else."""
+    plan = _plan(descriptor)
+    wanted = dict(zip(("apiVersion", "kind"), named, strict=True))
+
+    def fill(part: Any, value: object, path: _Path, context: _Context, depth: int) -> None:
+        if isinstance(value, dict):
+            for key, word in wanted.items():
+                if value.get(key) not in (None, "", word):
+                    raise _mistyped((path, key), f'"{word}"', value[key])
+            value = {key: item for key, item in value.items() if key not in wanted}
+        plan.decode(part, value, path, context, depth)
+
+    return fill
 
 
 def _filler(each: FieldDescriptor) -> _Decode:
@@ -178,7 +219,11 @@ def _filler(each: FieldDescriptor) -> _Decode:
             return _fill_int_or_string
         case "google.protobuf.Struct":
             return _fill_free_form
-    return _plan(descriptor).decode
+    own = list_field(descriptor)
+    if own is not None:
+        return _list_filler(own)
+    named = names_its_kind(descriptor)
+    return _kind_filler(descriptor, named) if named is not None else _plan(descriptor).decode
 
 
 def _fill_int_or_string(part: Value, value: object, path: _Path, context: _Context, depth: int) -> None:

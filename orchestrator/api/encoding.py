@@ -17,7 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.struct_pb2 import Struct, Value
 
 from orchestrator.api.plans import Plans
-from orchestrator.api.schema import descriptor_of, map_value, option
+from orchestrator.api.schema import descriptor_of, list_field, map_value, names_its_kind, option
 from orchestrator.api.timestamps import format_timestamp
 from orchestrator.api.v1 import options_pb2
 
@@ -91,7 +91,22 @@ def _value_encoder(each: FieldDescriptor) -> _Encode | None:
             return _encode_value
         case "google.protobuf.Struct":
             return _encode_struct
-    return _plan(descriptor).encode
+    return _message_encoder(descriptor)
+
+
+def _message_encoder(descriptor: Descriptor) -> _Encode:
+    """The converter of a part that is one of the schema's own messages."""
+    own = list_field(descriptor)
+    if own is not None:
+        name = own.name
+        return lambda value: list(getattr(value, name))
+    encode_part = _plan(descriptor).encode
+    named = names_its_kind(descriptor)
+    if named is None:
+        return encode_part
+    # A kind inside another one (a claim template) says what it is, as it does by itself.
+    api_version, kind = named
+    return lambda value: {"apiVersion": api_version, "kind": kind, **encode_part(value)}
 
 
 def _encode_value(value: Value) -> object:

@@ -330,6 +330,10 @@ class ServiceUnavailable(ApiError):
     grpc = 14
 
 
+RESOURCE_VERSION_TOO_LARGE = "ResourceVersionTooLarge"
+"""The reason of the cause of a Timeout: nobody has written the revision that was asked for."""
+
+
 class Timeout(ApiError):
     """The request took longer than its caller or the server allows; it may have taken effect."""
 

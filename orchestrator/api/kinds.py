@@ -3,6 +3,10 @@
 A kind is a message in the `Object` oneof with that option; nothing else lists them. `find_kind` understands what people
 type ("po", "deployments.apps", "Deployment"), `kind_for` what manifests say (apiVersion and kind), `kind_of` tells it
 from a message. `wrap` and `unwrap` go between a typed object and the `Object` that travels and is stored.
+
+Most kinds are stored. Transient ones are answered when they are created, as bodies of subresources (Binding) or as
+questions (TokenReview). A view shows the stored objects of another kind in its own words (events.k8s.io's Event those
+of the core group): `stored_form` and `as_view` turn one into the other. Objects travel, wrapped, in the stored form.
 """
 
 from __future__ import annotations
@@ -10,12 +14,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, Self, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
+from orchestrator.api import v1
 from orchestrator.api.errors import BadRequest, UnknownKind
 from orchestrator.api.v1 import Object, ObjectMeta, options_pb2
 
@@ -39,7 +44,7 @@ K = TypeVar("K", bound=KubeObject)
 class Kind:
     """One kind. There is one instance for each, so they compare by identity."""
 
-    message: type[KubeObject]
+    descriptor: Descriptor
     kind: str
     group: str
     version: str
@@ -51,6 +56,17 @@ class Kind:
     subresources: tuple[str, ...]
     field: str
     """The name of its field in `Object`."""
+    transient: bool = False
+    """Answered when it is created, never stored."""
+    view_of: str = ""
+    """The resource whose stored objects it shows; empty for kinds that are stored in their own form."""
+    unsupported: str = ""
+    """Why objects of this kind have no effect yet; empty when they have."""
+
+    @cached_property
+    def message(self) -> type[KubeObject]:
+        # Made when it is first needed: a program has to do with few kinds.
+        return cast("type[KubeObject]", getattr(v1, self.descriptor.name))
 
     @property
     def api_version(self) -> str:
@@ -69,12 +85,13 @@ class Kind:
 
     @property
     def stored(self) -> bool:
-        """False for kinds that are only bodies of subresources, such as Binding."""
-        return bool(self.plural)
+        """Whether its objects are kept, and in this form."""
+        return not self.transient and not self.view_of
 
     @property
-    def descriptor(self) -> Descriptor:
-        return cast(Descriptor, cast("type[Message]", self.message).DESCRIPTOR)
+    def storage(self) -> Kind:
+        """The kind in whose form its objects are stored: itself, but for views."""
+        return _BY_RESOURCE[self.view_of] if self.view_of else self
 
     def __str__(self) -> str:
         return self.resource if self.stored else self.kind
@@ -89,7 +106,7 @@ def _read(field: FieldDescriptor) -> Kind | None:
         return None
     resource = options.Extensions[options_pb2.resource]
     return Kind(
-        message=cast("type[KubeObject]", GetMessageClass(descriptor)),
+        descriptor=descriptor,
         kind=resource.kind,
         group=resource.group,
         version=resource.version,
@@ -100,15 +117,19 @@ def _read(field: FieldDescriptor) -> Kind | None:
         namespaced=resource.scope == options_pb2.NAMESPACED,
         subresources=tuple(resource.subresources),
         field=field.name,
+        transient=resource.transient,
+        view_of=resource.view_of,
+        unsupported=resource.unsupported,
     )
 
 
 _KINDS: Sequence[Kind] = tuple(kind for field in Object.DESCRIPTOR.fields if (kind := _read(field)) is not None)
 _STORED: Sequence[Kind] = tuple(kind for kind in _KINDS if kind.stored)
-_BY_MESSAGE: Mapping[type, Kind] = {kind.message: kind for kind in _KINDS}
+_BY_MESSAGE: dict[type, Kind] = {}
+_BY_DESCRIPTOR: Mapping[str, Kind] = {kind.descriptor.full_name: kind for kind in _KINDS}
 _BY_FIELD: Mapping[str, Kind] = {kind.field: kind for kind in _KINDS}
 _BY_NAME: Mapping[tuple[str, str], Kind] = {(kind.api_version, kind.kind): kind for kind in _KINDS}
-_BY_RESOURCE: Mapping[str, Kind] = {kind.resource: kind for kind in _STORED}
+_BY_RESOURCE: Mapping[str, Kind] = {kind.resource: kind for kind in _KINDS if kind.plural and not kind.transient}
 
 
 def _words() -> Mapping[str, Kind]:
@@ -119,6 +140,9 @@ def _words() -> Mapping[str, Kind]:
             if kind.group:
                 words[f"{word}.{kind.group}"] = kind
                 words[f"{word}.{kind.version}.{kind.group}"] = kind
+    for view in (kind for kind in _KINDS if kind.view_of):
+        for word in (view.plural, view.singular):
+            words[f"{word}.{view.group}"] = view.storage
     return words
 
 
@@ -130,6 +154,11 @@ def all_kinds() -> Sequence[Kind]:
     return _STORED
 
 
+def served_kinds() -> Sequence[Kind]:
+    """Everything with an apiVersion and a kind: the stored ones, their views, and what is answered and never stored."""
+    return _KINDS
+
+
 def kinds_in_category(category: str) -> Sequence[Kind]:
     """The kinds that a word such as "all" stands for; none for other words."""
     return tuple(kind for kind in _STORED if category in kind.categories)
@@ -138,7 +167,11 @@ def kinds_in_category(category: str) -> Sequence[Kind]:
 def kind_of(message: KubeObject | type[KubeObject]) -> Kind:
     """The kind of an object or of its class."""
     cls = message if isinstance(message, type) else type(message)
-    return _BY_MESSAGE[cls]
+    found = _BY_MESSAGE.get(cls)
+    if found is None:
+        descriptor = cast(Descriptor, cast("type[Message]", cls).DESCRIPTOR)
+        found = _BY_MESSAGE[cls] = _BY_DESCRIPTOR[descriptor.full_name]
+    return found
 
 
 def kind_for(api_version: str, kind: str) -> Kind:
@@ -168,9 +201,9 @@ def find_kind(word: str) -> Kind:
 
 
 def kind_for_resource(resource: str) -> Kind:
-    """The kind of an exact resource name as requests carry it: "pods", "deployments.apps"."""
+    """The stored kind of an exact resource name as requests carry it: "pods", "deployments.apps"."""
     found = _BY_RESOURCE.get(resource)
-    return found if found is not None else find_kind(resource)
+    return found.storage if found is not None else find_kind(resource)
 
 
 def kind_of_wrapped(wrapped: Object) -> Kind:
@@ -181,8 +214,27 @@ def kind_of_wrapped(wrapped: Object) -> Kind:
     return _BY_FIELD[field]
 
 
+def stored_form(obj: KubeObject) -> KubeObject:
+    """The object as it is stored: itself, but for a view, of which it is a copy in other words."""
+    kind = kind_of(obj)
+    return obj if kind.storage is kind else _reread(kind.storage.message, obj)
+
+
+def as_view(kind: Kind, obj: KubeObject) -> KubeObject:
+    """A stored object in the words of a view of its kind, a copy; for any other kind the object itself."""
+    return _reread(kind.message, obj) if kind.view_of and kind_of(obj) is kind.storage else obj
+
+
+def _reread(message: type[K], obj: KubeObject) -> K:
+    # Both forms have the same fields by number (the schema promises it), so the bytes are the same.
+    form = message()
+    form.ParseFromString(obj.SerializeToString())
+    return form
+
+
 def wrap(obj: KubeObject) -> Object:
-    """The `Object` with a copy of `obj` inside."""
+    """The `Object` with a copy of `obj` inside, in its stored form."""
+    obj = stored_form(obj)
     wrapped = Object()
     cast(KubeObject, getattr(wrapped, kind_of(obj).field)).CopyFrom(obj)
     return wrapped
@@ -195,7 +247,7 @@ def unwrap(wrapped: Object) -> KubeObject:
 
 def unwrap_as(message: type[K], wrapped: Object) -> K:
     """As `unwrap`, for callers that know what it must be; BadRequest when it is something else."""
-    obj = unwrap(wrapped)
+    obj = as_view(kind_of(message), unwrap(wrapped))
     if not isinstance(obj, message):
         raise BadRequest(f"expected an object of kind {kind_of(message).kind}, got {kind_of(obj).kind}")
     return obj

@@ -307,6 +307,9 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "Namespace": {"status.phase": "status.phase"},
     "Secret": {"type": "type"},
     "ReplicaSet": {"status.replicas": "status.replicas"},
+    "ReplicationController": {"status.replicas": "status.replicas"},
+    "Job": {"status.successful": "status.succeeded"},
+    "CertificateSigningRequest": {"spec.signerName": "spec.signer_name"},
     "Service": {"spec.clusterIP": "spec.cluster_ip", "spec.type": "spec.type"},
     "Event": {
         "involvedObject.kind": "involved_object.kind",

@@ -1,6 +1,6 @@
-"""Fields that are stored and given back and that nothing acts on in this version, and the warnings they draw.
+"""Kinds and fields that are stored and given back and that nothing acts on in this version, and the warnings they draw.
 
-Which fields those are, the schema says (`unsupported`). A field whose value is its default, or what the system would do
+Which those are, the schema says (`unsupported`). A field whose value is its default, or what the system would do
 anyway, draws none: nobody is told that what they asked for is ignored when it is what they get.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from orchestrator.api.kinds import KubeObject, as_message
+from orchestrator.api.kinds import KubeObject, as_message, kind_of
 from orchestrator.api.plans import Plans
 from orchestrator.api.schema import descriptor_of, map_value, option
 from orchestrator.api.v1 import Service, options_pb2
@@ -30,9 +30,14 @@ _HARMLESS: Mapping[str, tuple[object, ...]] = {
 
 
 def warnings_for(obj: KubeObject) -> list[str]:
-    """One warning for each field that is set and has no effect, its path and why; only so many are worth reading."""
+    """A warning when the kind has no effect, and one for each field that is set and has none: its path and why.
+
+    Only so many are worth reading.
+    """
     found = islice(_find(as_message(obj), "", _plan_of(obj)), MAX_WARNINGS)
-    warnings = [f"{path} is accepted and has no effect: {reason}" for path, reason in found]
+    kind = kind_of(obj)
+    warnings = [f"{kind.kind} is accepted and has no effect: {kind.unsupported}"] if kind.unsupported else []
+    warnings += [f"{path} is accepted and has no effect: {reason}" for path, reason in found]
     if isinstance(obj, Service) and obj.spec.type == "LoadBalancer":
         warnings.append("spec.type LoadBalancer is served as NodePort: there are no load balancers")
     return warnings

@@ -19,8 +19,8 @@ import grpc
 import grpc.aio
 
 from orchestrator.api import errors
+from orchestrator.api.schema import service
 from orchestrator.api.status import from_rpc
-from orchestrator.api.v1 import resources_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ MAX_REQUEST_BYTES = 4 << 20
 MAX_REPLY_BYTES = 64 << 20
 EVERY_SERVER = "kubernetes.default.svc"
 """A name in the certificate of every API server of a cluster, whatever its address."""
-SERVICE = resources_pb2.DESCRIPTOR.services_by_name["Resources"].full_name
+SERVICE = service("Resources").full_name
 
 _STATUS_DETAILS = "grpc-status-details-bin"
 _WRAPPING = re.compile(r"^[A-Z]+: (ipv[46]:\S+: )?")
@@ -52,18 +52,14 @@ _OPTIONS: list[tuple[str, int | str]] = [
     # Two clients of one process never share a connection, and closing one closes its own.
     ("grpc.use_local_subchannel_pool", 1),
 ]
-# Of several servers: in turn those that say they serve; or the first that answers at all.
+# Of several servers: in turn those that say they serve.
 _WELL = json.dumps(
     {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": SERVICE}},
 )
-_FIRST = json.dumps({"loadBalancingConfig": [{"pick_first": {}}]})
 
 
-def open_channel(connection: Connection, *, also_unwell: bool = False) -> grpc.aio.Channel:
-    """A channel with mutual TLS. It connects at the first call, so this neither waits nor fails.
-
-    Of several servers those are used that serve; `also_unwell` takes others too, to ask them what they lack.
-    """
+def open_channel(connection: Connection) -> grpc.aio.Channel:
+    """A channel with mutual TLS. It connects at the first call, so this neither waits nor fails."""
     credentials = grpc.ssl_channel_credentials(
         root_certificates=connection.ca,
         private_key=connection.key,
@@ -74,7 +70,7 @@ def open_channel(connection: Connection, *, also_unwell: bool = False) -> grpc.a
     scheme = "ipv6" if connection.address.startswith("[") else "ipv4"
     options = [
         *_OPTIONS,
-        ("grpc.service_config", _FIRST if also_unwell else _WELL),
+        ("grpc.service_config", _WELL),
         ("grpc.ssl_target_name_override", EVERY_SERVER),
     ]
     return grpc.aio.secure_channel(f"{scheme}:{connection.address}", credentials, options=options)

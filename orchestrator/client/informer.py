@@ -204,7 +204,7 @@ class Informer(Generic[K]):
         match failure:
             case None:
                 pass
-            case errors.Expired() | errors.BadRequest():
+            case errors.Expired() | errors.BadRequest() | errors.Timeout() if _must_list(failure):
                 # Compacted, or a revision the server does not have (a store restored from a backup): start afresh.
                 log.info("listing again", extra=fields(resource=self._resource, reason=failure.message))
                 self._must_list = True
@@ -333,3 +333,11 @@ class Informer(Generic[K]):
             else:
                 waiting.append((wanted, listed))
         self._waiting_for_list = waiting
+
+
+def _must_list(failure: errors.ApiError) -> bool:
+    """Whether the revision to watch from will not be had any more; a Timeout may also mean just that."""
+    causes = failure.details.causes
+    return not isinstance(failure, errors.Timeout) or any(
+        cause.reason == errors.RESOURCE_VERSION_TOO_LARGE for cause in causes
+    )

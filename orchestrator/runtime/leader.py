@@ -33,6 +33,8 @@ NAMESPACE = "kube-system"
 LEASE_SECONDS = 15.0
 RENEW_DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 2.0
+ATTEMPTS = 3
+"""To renew, each as long as the others, before the deadline."""
 
 
 class LeaseClient(Source, Protocol):
@@ -168,9 +170,11 @@ class LeaderElection:
             while (left := deadline - self._clock.monotonic()) > 0:
                 asked_at = self._clock.monotonic()
                 try:
-                    held.lease = await within(self._clock, left, self._client.update(self._renewed(held.lease)))
+                    # Not all the time for one attempt: of several servers the next may answer where one is silent.
+                    attempt = min(left, self._renew_deadline / ATTEMPTS)
+                    held.lease = await within(self._clock, attempt, self._client.update(self._renewed(held.lease)))
                 except (errors.Conflict, errors.NotFound):
-                    if not await self._still_held(held, left):
+                    if not await self._still_held(held, attempt):
                         log.warning("lease lost", extra=fields(lease=self.name, holder=self.holder))
                         held.lost = True
                         return
@@ -178,7 +182,7 @@ class LeaderElection:
                     log.info("lease not renewed", extra=fields(lease=self.name, error=error.message))
                     await self._clock.sleep(min(self._retry, max(0.0, deadline - self._clock.monotonic())))
                 except TimeoutError:
-                    break
+                    log.info("lease not renewed", extra=fields(lease=self.name, error="no answer"))
                 else:
                     held.renewed_at = asked_at
                     break

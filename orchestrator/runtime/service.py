@@ -19,7 +19,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from orchestrator.client.backoff import Backoff
 from orchestrator.clock import Clock, SystemClock
@@ -49,6 +49,15 @@ class Service(Protocol):
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until cancelled, then clean up. Calls `ready` once it does what others rely on."""
+        ...
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """A service that may be unable to do its work although it runs, as one that depends on something elsewhere."""
+
+    def problem(self) -> str:
+        """What is the matter now; empty: nothing."""
         ...
 
 
@@ -86,8 +95,14 @@ class Supervision:
         return all(state.ready for state in self.states.values())
 
     def checks(self) -> dict[str, str]:
-        """For each service: empty when it is ready, otherwise what is the matter."""
-        return {name: "" if state.ready else state.error or "starting" for name, state in self.states.items()}
+        """For each service: empty when it is ready and well, otherwise what is the matter."""
+        return {service.name: self._check(service) for service in self._services}
+
+    def _check(self, service: Service) -> str:
+        state = self.states[service.name]
+        if not state.ready:
+            return state.error or "starting"
+        return service.problem() if isinstance(service, Examined) else ""
 
     async def run(self) -> None:
         """Raises Fatal when a service does."""

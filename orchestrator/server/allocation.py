@@ -1,10 +1,10 @@
 """Addresses and ports for Services: who gets which, and that nobody gets one twice.
 
 Each address or port in use is a key of the store, made in the same transaction as the Service under the condition that
-it does not exist, and removed in the transaction that gives it up: that is what makes it unique. The sets kept here in
-memory only say where to look for a free one, so that concurrent creates choose different ones; when they are wrong, the
-transaction fails, the set learns, and the caller tries again. Whether one that a user asks for by name can be had, the
-store alone decides.
+it does not exist, and removed in the transaction that gives it up: that is what makes it unique, however many servers
+there are. The sets kept here in memory only say where to look for a free one, so that concurrent creates choose
+different ones; they follow the store, and when they are wrong all the same, the transaction fails, the set learns, and
+the caller tries again. Whether one that a user asks for by name can be had, the store alone decides.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ STATIC_ADDRESSES = 16  # at the beginning of the network, for those who choose t
 NODE_PORTS = range(30000, 32768)
 STATIC_PORTS = 86
 
-ADDRESSES = "/allocations/clusterip/"
-PORTS = "/allocations/nodeport/"
+ALLOCATIONS = "/allocations/"
+ADDRESSES = f"{ALLOCATIONS}clusterip/"
+PORTS = f"{ALLOCATIONS}nodeport/"
 HEADLESS = "None"
 
 
@@ -117,12 +118,11 @@ class Allocator:
         self._addresses = Pool(range(base + 1, base + SERVICE_NETWORK.num_addresses - 1), STATIC_ADDRESSES - 1)
         self._ports = Pool(NODE_PORTS, STATIC_PORTS)
 
-    def load(self, claims: Iterable[Claim]) -> None:
-        """Know these, and only these, to be in use."""
+    def load(self, taken: Iterable[str]) -> None:
+        """Know these keys, and only these, to be in the store."""
         self._addresses.taken.clear()
         self._ports.taken.clear()
-        for claim in claims:
-            self._occupy(claim)
+        self.learn(taken)
 
     def allocate(self, old: Service | None, new: Service | None, owner: str) -> Allocation:
         """Choose what `new` needs and leaves open, writing it into `new`, and give back what `old` alone used.
@@ -163,6 +163,10 @@ class Allocator:
     def learn(self, taken: Iterable[str]) -> None:
         """These keys turned out to be in the store."""
         self._occupy(_claim_of_paths(taken))
+
+    def forget(self, free: Iterable[str]) -> None:
+        """These keys have gone from the store."""
+        self._vacate(_claim_of_paths(free))
 
     def _check_ranges(self, service: Service, asked: Claim) -> None:
         outside = Claim(

@@ -11,7 +11,7 @@ from orchestrator.api.kinds import kind_of, wrap
 from orchestrator.api.v1 import CreateRequest, Namespace, ObjectMeta, Service
 from orchestrator.logs import fields
 from orchestrator.pki import MASTERS, Identity
-from orchestrator.server.allocation import ADDRESSES, PORTS, Allocator, claim_of, reconcile_allocations
+from orchestrator.server.allocation import ALLOCATIONS, reconcile_allocations
 from orchestrator.server.caller import Caller
 from orchestrator.server.encoding import decode
 from orchestrator.server.keys import prefix_of
@@ -33,20 +33,22 @@ async def ensure_namespaces(registry: Registry) -> None:
             continue
 
 
-async def heal_allocations(store: Store, allocator: Allocator) -> None:
-    """Tell the allocator what is in use, and correct the stored allocations by the services of the same revision."""
+async def heal_allocations(store: Store) -> None:
+    """Correct the stored allocations by the services of the same revision."""
     kind = kind_of(Service)
     found = await store.range(prefix_of(kind, ""))
+    revisions = {each.key: each.mod_revision for each in found.items}
     services = [decode(kind, each.value) for each in found.items]
-    typed = [service for service in services if isinstance(service, Service)]
-    keys: dict[str, int] = {}
-    for prefix in (ADDRESSES, PORTS):
-        for each in (await store.range(prefix, revision=found.revision)).items:
-            keys[each.key] = each.mod_revision
-    missing, surplus = reconcile_allocations(typed, keys)
+    for each in (await store.range(ALLOCATIONS, revision=found.revision)).items:
+        revisions[each.key] = each.mod_revision
+    keys = (key for key in revisions if key.startswith(ALLOCATIONS))
+    missing, surplus = reconcile_allocations((each for each in services if isinstance(each, Service)), keys)
     operations: list[Put | Delete] = [*missing, *surplus]
     for operation in operations:
         log.warning("healing an allocation", extra=fields(key=operation.key, missing=isinstance(operation, Put)))
-        # Whoever changes the key meanwhile knows better.
-        await store.txn([Compare(operation.key, keys.get(operation.key, 0))], [operation])
-    allocator.load(claim_of(service) for service in typed)
+        # Whoever changes the key or its service meanwhile, on this server or another, knows better.
+        compares = [Compare(operation.key, revisions.get(operation.key, 0))]
+        if isinstance(operation, Put):
+            owner = prefix_of(kind, "") + operation.value.decode()
+            compares.append(Compare(owner, revisions[owner]))
+        await store.txn(compares, [operation])

@@ -18,6 +18,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from orchestrator.api import errors
+from orchestrator.api.schema import service
 from orchestrator.api.status import to_rpc
 from orchestrator.api.v1 import (
     BatchRequest,
@@ -29,9 +30,9 @@ from orchestrator.api.v1 import (
     PatchRequest,
     UpdateRequest,
     WatchRequest,
-    resources_pb2,
 )
 from orchestrator.logs import fields
+from orchestrator.pki import MASTERS
 from orchestrator.server.batch import carry_out
 from orchestrator.server.caller import Caller, authenticate
 from orchestrator.server.collection_deletion import CollectionDeletion
@@ -58,7 +59,7 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 
-SERVICE = resources_pb2.DESCRIPTOR.services_by_name["Resources"].full_name
+SERVICE = service("Resources").full_name
 DETAILS = "grpc-status-details-bin"
 
 _CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -130,6 +131,16 @@ def caller_of(context: Context) -> Caller:
     for certificate in certificates or ():
         return Caller(authenticate(certificate), context.peer())
     raise errors.Unauthorized("Unauthorized: the connection shows no client certificate")
+
+
+async def masters_only(context: Context) -> None:
+    """End the call unless whoever makes it may do everything: below the API no rule holds."""
+    try:
+        caller = caller_of(context)
+        if MASTERS not in caller.identity.groups:
+            raise errors.Forbidden(f'"{caller.identity.name}" may not ask the store itself: that takes {MASTERS}')
+    except errors.ApiError as error:
+        await abort(context, error)
 
 
 @asynccontextmanager

@@ -8,24 +8,23 @@ anew when it loses a race; one that gives it gets Conflict.
 
 from __future__ import annotations
 
-import json
 import random
-import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from orchestrator.api import errors
-from orchestrator.api.codec import JsonObject, Unknown, from_json, to_json, unknown_fields
+from orchestrator.api.codec import JsonObject, unknown_fields
 from orchestrator.api.generated_names import suffix
-from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, kind_of_wrapped, unwrap
-from orchestrator.api.patch import json_patch, merge_patch, strategic_merge_patch
+from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, stored_form, unwrap
 from orchestrator.api.unsupported import warnings_for
 from orchestrator.api.v1 import (
     Binding,
     CreateRequest,
     DeleteRequest,
+    Event,
     GetRequest,
     Namespace,
     PatchRequest,
@@ -41,18 +40,21 @@ from orchestrator.server.allocation import NOTHING, Allocation, Allocator, refus
 from orchestrator.server.caller import Caller, authorize
 from orchestrator.server.deletion import decide_deletion, options_from
 from orchestrator.server.encoding import Stored, encode
+from orchestrator.server.event_leases import EventLeases
 from orchestrator.server.keys import Key, key_from, namespace_path, object_key
 from orchestrator.server.outcome import Outcome, Removed
+from orchestrator.server.patching import parse_patch, patched
 from orchestrator.server.scale import apply_scale, as_scalable, scale_of, stored_scale
 from orchestrator.server.store_errors import store_errors_mapped
 from orchestrator.server.workshop import Workshop
-from orchestrator.store import Compare, Delete, KeyValue, Put, Store, TxnResult
+from orchestrator.store import Compare, Delete, KeyValue, Put, Store, TxnResult, UnknownLease
 
 # Each lost race means that somebody else's write got through: whoever loses this many meets a very busy object.
 MAX_ATTEMPTS = 200
 MAX_GENERATED_NAMES = 8
 
-_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+# Subresources that are written like the object.
+_WRITTEN_APART = frozenset({"status", "scale", "finalize", "approval"})
 
 Decide = Callable[[KubeObject], Outcome]
 
@@ -70,8 +72,11 @@ class Answer:
 class Registry:
     """The verbs. One instance a server."""
 
-    def __init__(self, store: Store, allocator: Allocator, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, store: Store, allocator: Allocator, event_leases: EventLeases, clock: Clock, rng: random.Random
+    ) -> None:
         self._store = store
+        self._event_leases = event_leases
         self._allocator = allocator
         self._clock = clock
         self._rng = rng
@@ -80,8 +85,8 @@ class Registry:
 
     async def create(self, caller: Caller, request: CreateRequest) -> Answer:
         """Make an object, or bind a pod. Raises AlreadyExists, Invalid, NotFound (of the namespace), Forbidden."""
-        kind = kind_of_wrapped(request.object)
-        obj = unwrap(request.object)
+        obj = stored_form(unwrap(request.object))
+        kind = kind_of(obj)
         if request.subresource:
             return await self._create_subresource(caller, request, obj)
         _check_stored(kind)
@@ -93,16 +98,20 @@ class Registry:
         warnings = await self._workshop.do(size, lambda: warnings_for(obj))
         names_left = MAX_GENERATED_NAMES
         while True:
-            if base:
-                meta.name = rules.generated_name(base, suffix(self._rng))
-            uid, now = self._uid(), self._clock.now()
-            await self._workshop.do(size, partial(rules.prepare_create, kind, obj, uid=uid, now=now))
-            del meta.managed_fields[:]
+            candidate = obj
+            if base:  # another attempt has another name, and what follows from it
+                candidate = clone(obj)
+                candidate.metadata.name = rules.generated_name(base, suffix(self._rng))
+            now = self._clock.now()
+            prepare = partial(rules.prepare_create, uid=self._uid(), now=now, who=caller.identity)
+            await self._workshop.do(size, partial(prepare, kind, candidate))
+            del candidate.metadata.managed_fields[:]
             if request.field_manager:
-                record = partial(managing.record, kind, None, obj, [], request.field_manager, "", now)
+                record = partial(managing.record, kind, None, candidate, [], request.field_manager, "", now)
                 await self._workshop.do(size, record)
+            key = Key(kind, meta.namespace, candidate.metadata.name)
             try:
-                stored = await self._insert(Key(kind, meta.namespace, meta.name), obj, dry_run=request.dry_run)
+                stored = await self._insert(key, candidate, dry_run=request.dry_run)
                 return Answer(stored, warnings)
             except errors.AlreadyExists:
                 names_left -= 1
@@ -119,8 +128,8 @@ class Registry:
 
     async def update(self, caller: Caller, request: UpdateRequest) -> Answer:
         """Replace an object or one aspect of it. Raises NotFound, Conflict, Invalid."""
-        new = unwrap(request.object)
-        kind = kind_of_wrapped(request.object)
+        new = stored_form(unwrap(request.object))
+        kind = kind_of(new)
         subresource = request.subresource
         if request.HasField("key"):
             key = key_from(request.key)
@@ -129,7 +138,7 @@ class Registry:
             _check_stored(kind)
             key = object_key(kind, new.metadata.namespace, new.metadata.name)
         authorize(caller, _verb("update", subresource), key.kind.resource, key.namespace, key.name)
-        _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        _check_subresource(key.kind, subresource, _WRITTEN_APART)
         who = request.field_manager
         if subresource == "scale":
             if not isinstance(new, Scale):
@@ -142,7 +151,8 @@ class Registry:
         new.metadata.name, new.metadata.namespace = key.name, key.namespace
         size = request.object.ByteSize()
         warnings = () if subresource else await self._workshop.do(size, lambda: warnings_for(new))
-        decide = self._managed(key.kind, _replacement(key.kind, subresource, new), who, subresource)
+        replacement = _replacement(key.kind, subresource, new, self._clock.now())
+        decide = self._managed(key.kind, replacement, who, subresource)
         return Answer(await self._change(key, decide, dry_run=request.dry_run, size=size), warnings)
 
     async def patch(self, caller: Caller, request: PatchRequest) -> Answer:
@@ -150,12 +160,13 @@ class Registry:
         key = key_from(request.key)
         subresource = request.subresource
         authorize(caller, _verb("patch", subresource), key.kind.resource, key.namespace, key.name)
-        _check_subresource(key.kind, subresource, {"status", "scale", "finalize"})
+        _check_subresource(key.kind, subresource, _WRITTEN_APART)
         if request.type == PatchType.APPLY:
-            return await self._apply(key, request)
+            return await self._apply(caller, key, request)
         unknown = unknown_fields(request.field_validation)
-        body = await self._workshop.do(len(request.patch), lambda: _parse_patch(request.patch))
+        body = await self._workshop.do(len(request.patch), lambda: parse_patch(request.patch))
         warnings: list[str] = []
+        now = self._clock.now()
 
         def decide(old: KubeObject) -> Outcome:
             if subresource == "scale":
@@ -169,21 +180,22 @@ class Registry:
             _check_same_name(key, new.metadata.namespace, new.metadata.name)
             if not subresource:
                 warnings.extend(warnings_for(new))
-            return _replacement(key.kind, subresource, new)(old)
+            return _replacement(key.kind, subresource, new, now)(old)
 
         recorded = self._managed(key.kind, decide, request.field_manager, subresource)
         stored = await self._change(key, recorded, dry_run=request.dry_run, size=len(request.patch))
         return Answer(stored_scale(stored) if subresource == "scale" else stored, warnings)
 
-    async def _apply(self, key: Key, request: PatchRequest) -> Answer:
+    async def _apply(self, caller: Caller, key: Key, request: PatchRequest) -> Answer:
         """Server-side apply: change the object, or make it. Raises Conflict with the managers' names."""
         config = await self._workshop.do(len(request.patch), lambda: applying.read_config(key, request))
         warnings: list[str] = []
+        now = self._clock.now()
 
         def decide(old: KubeObject) -> Outcome:
-            new, notes = applying.applied(key.kind, old, config, request, self._clock.now())
+            new, notes = applying.applied(key.kind, old, config, request, now)
             warnings[:] = [*notes, *warnings_for(new)]
-            return _replacement(key.kind, request.subresource, new)(old)
+            return _replacement(key.kind, request.subresource, new, now)(old)
 
         for _ in range(MAX_ATTEMPTS):
             try:
@@ -193,17 +205,18 @@ class Registry:
                 if request.subresource:
                     raise
             try:
-                return await self._apply_new(key, config, request)
+                return await self._apply_new(caller, key, config, request)
             except errors.AlreadyExists:
                 continue
         raise errors.Conflict.of(key.kind.resource, key.name)
 
-    async def _apply_new(self, key: Key, config: JsonObject, request: PatchRequest) -> Answer:
+    async def _apply_new(self, caller: Caller, key: Key, config: JsonObject, request: PatchRequest) -> Answer:
         now = self._clock.now()
         obj, notes = applying.applied(key.kind, None, config, request, now)
         account = list(obj.metadata.managed_fields)
         size = len(request.patch)
-        await self._workshop.do(size, partial(rules.prepare_create, key.kind, obj, uid=self._uid(), now=now))
+        prepare = partial(rules.prepare_create, uid=self._uid(), now=now, who=caller.identity)
+        await self._workshop.do(size, partial(prepare, key.kind, obj))
         del obj.metadata.managed_fields[:]
         obj.metadata.managed_fields.extend(account)
         stored = await self._insert(key, obj, dry_run=request.dry_run)
@@ -251,7 +264,7 @@ class Registry:
                     if await self._get(key.path) is not None:
                         raise errors.AlreadyExists.of(key.kind.resource, key.name)
                     return Stored(key.kind, value, 0)
-                operations = (Put(key.path, value), *allocation.operations)
+                operations = (await self._put(key, value), *allocation.operations)
                 result = await self._txn((*compares, *allocation.compares), operations)
                 written = result.succeeded
             finally:
@@ -278,7 +291,7 @@ class Registry:
                 value = before.value if isinstance(outcome, Removed) else encode(key.kind, outcome.obj)
                 if dry_run or (value == before.value and not removed):
                     return Stored(key.kind, value, before.revision, removed)
-                operation = Delete(key.path) if removed else Put(key.path, value)
+                operation = Delete(key.path) if removed else await self._put(key, value)
                 compares = (Compare(key.path, before.revision), *allocation.compares)
                 result = await self._txn(compares, (operation, *allocation.operations))
                 written = result.succeeded
@@ -344,43 +357,24 @@ class Registry:
 
     async def _txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> TxnResult:
         with store_errors_mapped():
-            return await self._store.txn(compares, operations)
+            try:
+                return await self._store.txn(compares, operations)
+            except UnknownLease as error:
+                self._event_leases.forget(error.lease)
+                raise
+
+    async def _put(self, key: Key, value: bytes) -> Put:
+        """The write of an object. One of an event begins the event's life anew."""
+        if key.kind is not kind_of(Event):
+            return Put(key.path, value)
+        with store_errors_mapped():
+            return Put(key.path, value, await self._event_leases.current())
 
     def _uid(self) -> str:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
 
-def patched(
-    shown: KubeObject, patch_type: PatchType.ValueType, body: object, unknown: Unknown = "warn"
-) -> tuple[KubeObject, Sequence[str]]:
-    """`shown` with a patch applied, and warnings. Raises BadRequest, Invalid."""
-    try:
-        return _patched(shown, patch_type, body, unknown)
-    except RecursionError as error:
-        raise errors.BadRequest("the patch is nested too deeply") from error
-
-
-def _patched(
-    shown: KubeObject, patch_type: PatchType.ValueType, body: object, unknown: Unknown
-) -> tuple[KubeObject, Sequence[str]]:
-    document = to_json(shown)
-    match patch_type:
-        case PatchType.JSON:
-            if not isinstance(body, list):
-                raise errors.BadRequest("a JSON patch must be a list of operations")
-            result = json_patch(document, body)
-        case PatchType.STRATEGIC:
-            result = strategic_merge_patch(type(shown), document, _mapping(body))
-        case _:
-            result = merge_patch(document, _mapping(body))
-    for name in ("apiVersion", "kind"):
-        if result.get(name) != document[name]:
-            raise errors.BadRequest(f"{name} can't be changed by a patch (from {document[name]} to {result.get(name)})")
-    decoded = from_json(result, unknown=unknown)
-    return decoded.obj, decoded.warnings
-
-
-def _replacement(kind: Kind, subresource: str, new: KubeObject) -> Decide:
+def _replacement(kind: Kind, subresource: str, new: KubeObject, now: datetime) -> Decide:
     """How an update by `new` is decided; each attempt gets its own copy."""
 
     def decide(old: KubeObject) -> Outcome:
@@ -390,6 +384,8 @@ def _replacement(kind: Kind, subresource: str, new: KubeObject) -> Decide:
                 return rules.prepare_status(kind, old, candidate)
             case "finalize":
                 return rules.prepare_finalize(kind, old, candidate)
+            case "approval":
+                return rules.prepare_approval(kind, old, candidate, now)
             case _:
                 return rules.prepare_update(kind, old, candidate)
 
@@ -400,14 +396,16 @@ def _verb(verb: str, subresource: str) -> str:
     return f"{verb}/{subresource}" if subresource else verb
 
 
-def _check_subresource(kind: Kind, subresource: str, known: set[str]) -> None:
+def _check_subresource(kind: Kind, subresource: str, known: Collection[str]) -> None:
     if subresource and (subresource not in known or subresource not in kind.subresources):
         raise errors.MethodNotAllowed.of(f"{kind.resource}/{subresource}", "this")
 
 
 def _check_stored(kind: Kind) -> None:
     if not kind.stored:
-        raise errors.BadRequest(f"a {kind.kind} is no object of its own: it is the body of a subresource")
+        raise errors.BadRequest(
+            f"a {kind.kind} is no object of its own: it is the body of a request, and is not stored"
+        )
 
 
 def _check_same_name(key: Key, namespace: str, name: str) -> None:
@@ -430,21 +428,3 @@ def _terminating(key: Key) -> errors.Forbidden:
     cause = errors.Cause("NamespaceTerminating", f"namespace {key.namespace} is being terminated", "metadata.namespace")
     details = errors.Details(about.details.kind, about.details.name, about.details.group, causes=(cause,))
     return errors.Forbidden(about.message, details=details)
-
-
-def _parse_patch(patch: bytes) -> object:
-    try:
-        text = patch.decode()
-        body: object = json.loads(text)
-        if _HALF_CHARACTER.search(text):
-            # An escape may name half of a surrogate pair: no text that could be stored, or shown in an error.
-            json.dumps(body, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise errors.BadRequest(f"the patch is not valid JSON: {error}") from error
-    return body
-
-
-def _mapping(body: object) -> dict[str, object]:
-    if not isinstance(body, dict):
-        raise errors.BadRequest("a merge patch must be a JSON object")
-    return body

@@ -17,19 +17,21 @@ from google.protobuf.message import Message
 
 from orchestrator.api import errors
 from orchestrator.api.allocated import keep_allocated
+from orchestrator.api.creation import complete_new
 from orchestrator.api.defaults import set_defaults
 from orchestrator.api.generated_names import NAME_LIMIT, SUFFIX_LENGTH
-from orchestrator.api.kinds import Kind, KubeObject, as_message
-from orchestrator.api.v1 import Binding, Namespace, ObjectMeta, Pod, options_pb2
-from orchestrator.api.validation import validate, validate_status, validate_update
+from orchestrator.api.kinds import Kind, KubeObject, as_message, clone
+from orchestrator.api.v1 import Binding, CertificateSigningRequest, Namespace, ObjectMeta, Pod, options_pb2
+from orchestrator.api.validation import validate, validate_status, validate_status_update, validate_update
+from orchestrator.pki import Identity
 from orchestrator.server.deletion import is_released
 from orchestrator.server.outcome import REMOVED, Outcome, Written
 
 POD_SCHEDULED = "PodScheduled"
 
 
-def prepare_create(kind: Kind, obj: KubeObject, *, uid: str, now: datetime) -> None:
-    """Make `obj` what a create stores. Raises BadRequest, Invalid."""
+def prepare_create(kind: Kind, obj: KubeObject, *, uid: str, now: datetime, who: Identity) -> None:
+    """Make `obj` what a create by `who` stores. Raises BadRequest, Invalid."""
     meta = obj.metadata
     if meta.resource_version:
         raise errors.BadRequest("resourceVersion should not be set on objects to be created")
@@ -45,6 +47,7 @@ def prepare_create(kind: Kind, obj: KubeObject, *, uid: str, now: datetime) -> N
     if _status_is_the_systems(kind):
         as_message(obj).ClearField("status")
     set_defaults(as_message(obj))
+    complete_new(obj, user=who.name, groups=who.groups)
     faults = validate(obj)
     if faults:
         raise invalid(kind, obj, faults)
@@ -76,8 +79,28 @@ def prepare_update(kind: Kind, old: KubeObject, new: KubeObject) -> Outcome:
 def prepare_status(kind: Kind, old: KubeObject, new: KubeObject) -> Outcome:
     """`old` with the status of `new`; everything else in `new` is ignored. `old` is changed in place."""
     check_same(kind, old, new)
+    before = clone(old)
     _copy_message(as_message(new), as_message(old), "status")
-    faults = validate_status(old)
+    faults = validate_status(old) + validate_status_update(old, before)
+    if faults:
+        raise invalid(kind, old, faults)
+    return Written(old)
+
+
+def prepare_approval(kind: Kind, old: KubeObject, new: KubeObject, now: datetime) -> Outcome:
+    """`old` with the decisions of `new` about a request for a certificate; everything else in `new` is ignored."""
+    check_same(kind, old, new)
+    if not isinstance(old, CertificateSigningRequest) or not isinstance(new, CertificateSigningRequest):
+        raise errors.MethodNotAllowed.of(f"{kind.resource}/approval", "this")
+    before = clone(old)
+    del old.status.conditions[:]
+    old.status.conditions.extend(new.status.conditions)
+    for condition in old.status.conditions:
+        if not condition.HasField("last_update_time"):
+            condition.last_update_time.FromDatetime(now.replace(microsecond=0))
+        if not condition.HasField("last_transition_time"):
+            condition.last_transition_time.FromDatetime(now.replace(microsecond=0))
+    faults = validate_status(old) + validate_status_update(old, before)
     if faults:
         raise invalid(kind, old, faults)
     return Written(old)

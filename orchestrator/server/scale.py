@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from orchestrator.api import errors
 from orchestrator.api.kinds import Kind, KubeObject, kind_of
-from orchestrator.api.selectors import from_label_selector
-from orchestrator.api.v1 import Deployment, ReplicaSet, Scale
+from orchestrator.api.selectors import from_label_selector, from_labels
+from orchestrator.api.v1 import Deployment, ReplicaSet, ReplicationController, Scale, StatefulSet
 from orchestrator.server.encoding import Stored, encode
 from orchestrator.server.outcome import Outcome, Written
 from orchestrator.server.rules import check_same, invalid
 
-Scalable = Deployment | ReplicaSet
+Scalable = Deployment | ReplicaSet | ReplicationController | StatefulSet
 
 
 def as_scalable(kind: Kind, obj: KubeObject) -> Scalable:
     """`obj`, if it can be scaled. Raises MethodNotAllowed."""
-    if isinstance(obj, Deployment | ReplicaSet):
+    if isinstance(obj, Deployment | ReplicaSet | ReplicationController | StatefulSet):
         return obj
     raise errors.MethodNotAllowed.of(f"{kind.resource}/scale", "this")
 
@@ -31,8 +31,14 @@ def scale_of(obj: Scalable) -> Scale:
     scale.metadata.creation_timestamp.CopyFrom(meta.creation_timestamp)
     scale.spec.replicas = obj.spec.replicas
     scale.status.replicas = obj.status.replicas
-    scale.status.selector = str(from_label_selector(obj.spec.selector))
+    scale.status.selector = _selector(obj)
     return scale
+
+
+def _selector(obj: Scalable) -> str:
+    if isinstance(obj, ReplicationController):
+        return str(from_labels(obj.spec.selector))
+    return str(from_label_selector(obj.spec.selector))
 
 
 def stored_scale(stored: Stored) -> Stored:

@@ -1,8 +1,9 @@
 """The API server as a service: what it is made of, in which order it starts, and how it stops.
 
-On its first start it makes the cluster's certificates, a kubeconfig for each role and the default namespaces. It is
-ready when it serves. On the way out it says so (health NOT_SERVING), ends the watches so that they are resumed, lets
-running calls finish, and closes the store last.
+On its first start it makes the cluster's certificates, a kubeconfig for each role and the default namespaces. It may be
+one of several servers of a cluster: each has a member of the store in it, all answer alike, and what is to be made once
+is made by whoever comes first. It is ready when it serves. On the way out it says so (health NOT_SERVING), ends the
+watches so that they are resumed, lets running calls finish, and closes the store last.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from orchestrator.paths import Paths
 from orchestrator.pki import ensure_pki
 from orchestrator.server import grpc_door, streams
 from orchestrator.server.allocation import Allocator
+from orchestrator.server.allocation_follower import AllocationFollower
 from orchestrator.server.bootstrap import ensure_namespaces, heal_allocations
-from orchestrator.server.expiry import EventSweeper
+from orchestrator.server.condition import Condition, trouble
+from orchestrator.server.event_leases import EventLeases
 from orchestrator.server.listing import Collections
+from orchestrator.server.membership import StoreMember, open_member
 from orchestrator.server.registry import Registry
 from orchestrator.server.turnstile import Turnstile
 from orchestrator.server.watching import WatchHub
@@ -37,13 +41,16 @@ from orchestrator.store.open import open_store
 log = logging.getLogger("server")
 
 DRAIN_SECONDS = 5.0
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _EVERYWHERE = {"0.0.0.0", "[::]", "::", ""}
 
 
 class ApiServer:
     """Serves the API on `listen` until `run` is cancelled.
 
-    While it runs, `address` is where clients on this machine reach it and `store` is what it serves from.
+    While it runs, `address` is where clients on this machine reach it and `store` is what it serves from. Without a
+    `store` to be a member of, it has one of its own that nobody can join.
     """
 
     name = "server"
@@ -55,6 +62,7 @@ class ApiServer:
         listen: str = "0.0.0.0:7443",
         node_name: str,
         addresses: Sequence[str] = (),
+        store: StoreMember | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -64,13 +72,17 @@ class ApiServer:
         self._listen = listen
         self._node_name = node_name
         self._addresses = tuple(addresses)
+        self._member = store
         self._clock = clock or SystemClock()
         self._rng = rng or random.SystemRandom()
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Start, call `ready`, serve until cancelled. Raises PkiError, StoreError, OSError (the port is taken)."""
+        """Start, call `ready`, serve until cancelled. Raises PkiError, StoreError, OSError (a port is taken)."""
         ensure_pki(self.paths, node_name=self._node_name, addresses=self._addresses)
-        store = await open_store(self.paths.store, clock=self._clock)
+        if self._member is None:
+            store = await open_store(self.paths.store, clock=self._clock)
+        else:
+            store = await open_member(self.paths, self._member, self._clock)
         try:
             await store.wait_ready()
             self.store = store
@@ -79,10 +91,17 @@ class ApiServer:
             self.store = None
             await store.close()
 
+    def problem(self) -> str:
+        """What keeps it from serving now although it runs; empty: nothing."""
+        return trouble(self.store.status()) if self.store is not None else ""
+
     async def _serve(self, store: Store, ready: Callable[[], None]) -> None:
         allocator = Allocator(self._rng)
-        registry = Registry(store, allocator, self._clock, self._rng)
-        await heal_allocations(store, allocator)
+        event_leases = EventLeases(store, self._clock)
+        registry = Registry(store, allocator, event_leases, self._clock, self._rng)
+        await heal_allocations(store)
+        allocations = AllocationFollower(store, allocator, self._clock)
+        await allocations.load()
         await ensure_namespaces(registry)
         hub = WatchHub(store, self._clock)
         connections = streams.NodeConnections(self._client_credentials())
@@ -96,7 +115,16 @@ class ApiServer:
             )
         )
         services = (grpc_door.SERVICE, streams.SERVICE)
-        condition = await _add_standard_services(server, services)
+        health_service = await _add_standard_services(server, services)
+
+        async def turned(problem: str) -> None:
+            if problem:
+                hub.suspend(f"{problem}: resume the watch elsewhere")
+            else:
+                hub.resume()
+            for name in services:
+                await health_service.set(name, _NOT_SERVING if problem else _SERVING)
+
         self._bind(server)
         kubeconfig.write_all(self.paths, self.address)
         await server.start()
@@ -104,11 +132,13 @@ class ApiServer:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(hub.run())
-                tasks.create_task(EventSweeper(store, self._clock).run())
+                tasks.create_task(allocations.run())
+                tasks.create_task(Condition(store, self._clock, turned).run())
+                tasks.create_task(event_leases.adopt())
                 tasks.create_task(_stop_when_failed(store))
                 ready()
         finally:
-            await condition.enter_graceful_shutdown()
+            await health_service.enter_graceful_shutdown()
             hub.close()
             await connections.close()
             await server.stop(DRAIN_SECONDS)
@@ -140,7 +170,7 @@ async def _add_standard_services(server: grpc.aio.Server, services: Sequence[str
     """Health and reflection, as every gRPC tool expects them. Returns the health, which is SERVING."""
     condition = HealthServicer()
     for name in services:
-        await condition.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await condition.set(name, _SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(condition, server)
     reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return condition

@@ -9,6 +9,7 @@ from orchestrator.api import errors
 from orchestrator.store.errors import (
     Compacted,
     FutureRevision,
+    LeaseError,
     StoreCorrupt,
     StoreError,
     StoreUnavailable,
@@ -26,9 +27,13 @@ def to_api_error(error: StoreError) -> errors.ApiError:
                 f"revisions up to {error.compacted_revision} have been compacted"
             )
         case FutureRevision():
-            return errors.Timeout(f"Too large resource version: {error}", retry_after=1)
+            message = f"Too large resource version: {error.asked}, current: {error.current}"
+            cause = errors.Cause(errors.RESOURCE_VERSION_TOO_LARGE, "Too large resource version")
+            return errors.Timeout(message, details=errors.Details(causes=(cause,)), retry_after=1)
         case WatcherTooSlow():
             return errors.ServiceUnavailable("the watch fell too far behind and was ended: resume it")
+        case LeaseError():
+            return errors.ServiceUnavailable(f"an event's lease could not be had: {error}", retry_after=1)
         case StoreUnavailable():
             return errors.ServiceUnavailable(f"the store is not available: {error}", retry_after=1)
         case ValueTooLarge():

@@ -18,8 +18,9 @@ import grpc.aio
 
 from orchestrator.api import errors
 from orchestrator.api.kinds import kind_of
+from orchestrator.api.schema import service
 from orchestrator.api.status import from_rpc
-from orchestrator.api.v1 import ExecRequest, ExecStart, LogsRequest, Node, Pod, streams_pb2
+from orchestrator.api.v1 import ExecRequest, ExecStart, LogsRequest, Node, Pod
 from orchestrator.server.caller import Caller, authorize
 from orchestrator.server.encoding import decode
 from orchestrator.server.grpc_door import DETAILS, Context, caller_of, decoded, failures_reported
@@ -29,7 +30,7 @@ from orchestrator.store import Store
 
 log = logging.getLogger("streams")
 
-SERVICE = streams_pb2.DESCRIPTOR.services_by_name["PodStreams"].full_name
+SERVICE = service("PodStreams").full_name
 DEFAULT_NODE_PORT = 7450
 START_SECONDS = 30.0
 IDLE_CONNECTIONS = 32

@@ -223,22 +223,29 @@ class WatchHub:
 
     def close(self) -> None:
         """End all watches so that their clients resume them, elsewhere or later; new ones are refused."""
-        self._closed = errors.ServiceUnavailable("the server is shutting down: resume the watch", retry_after=1)
+        self.suspend("the server is shutting down: resume the watch")
+
+    def suspend(self, reason: str) -> None:
+        """Do as `close` does until `resume`: what happens now may not be heard of here."""
+        self._closed = errors.ServiceUnavailable(reason, retry_after=1)
         self._end_all(self._closed)
+
+    def resume(self) -> None:
+        """Take watches again."""
+        self._closed = None
 
     async def subscribe(
         self, selection: Selection, *, after: int, bookmarks: bool, form: Form = WIRE
     ) -> AsyncGenerator[bytes, None]:
-        """The events after a revision, without end. Raises Expired, ServiceUnavailable.
+        """The events after a revision, without end. Raises Expired, ServiceUnavailable, Timeout (nobody wrote it yet).
 
         What happened before the subscription comes from the store's history, what happens since then from its queue.
         """
         if self._closed is not None:
             raise self._closed
-        written = self._store.status().revision
-        if after > written:
-            # A revision this store never had, as after a restored backup: only a new list helps.
-            raise errors.Expired(f"Too large resource version: {after}, current: {written}")
+        with store_errors_mapped():
+            # The watcher may come from a server that was ahead of this one: what it saw there will come here too.
+            await self._store.reach(after)
         subscription = Subscription(selection, after=max(after, self.revision), bookmarks=bookmarks, form=form)
         watchers = self._watchers.setdefault(selection.kind.resource, Watchers())
         watchers.add(subscription)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from orchestrator.store.errors import (
     ChangeInProgress,
     Compacted,
@@ -19,12 +22,15 @@ from orchestrator.store.errors import (
     StoreError,
     StoreLocked,
     StoreUnavailable,
+    TooManyLeases,
+    UnknownLease,
     UnknownMember,
     ValueTooLarge,
     WatcherTooSlow,
     WrongIdentity,
 )
 from orchestrator.store.interface import (
+    Batch,
     ClusterStore,
     Compare,
     Delete,
@@ -39,9 +45,11 @@ from orchestrator.store.interface import (
     Watch,
 )
 from orchestrator.store.membership import Configuration, MemberInfo, MemberList, Members, MemberStatus, Timing
-from orchestrator.store.open import open_store
-from orchestrator.store.replicated import ReplicatedStore
-from orchestrator.store.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestrator.store.open import open_store
+    from orchestrator.store.replicated import ReplicatedStore
+    from orchestrator.store.settings import Settings
 
 __all__ = [
     "Batch",
@@ -89,3 +97,16 @@ __all__ = [
     "WrongIdentity",
     "open_store",
 ]
+
+# What takes a store of one's own: who only asks another's, as a command line does, need not load it.
+_HEAVY = {
+    "open_store": "orchestrator.store.open",
+    "ReplicatedStore": "orchestrator.store.replicated",
+    "Settings": "orchestrator.store.settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HEAVY:
+        return getattr(importlib.import_module(_HEAVY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -68,7 +68,7 @@ class CatchUp:
                 await self._send_snapshot(raft, replication, peer)
                 return
             previous_term, entries = found
-            while entries and raft.replication is replication and peer.next_index == entries[0][1]:
+            while entries and _is_wanted(raft, replication, peer) and peer.next_index == entries[0][1]:
                 page = take(entries, 0)
                 entries = entries[len(page) :]
                 replication.send(peer, page, raft.commit, self._clock.monotonic(), previous_term)
@@ -89,7 +89,7 @@ class CatchUp:
         log.info("sending %s the snapshot of entry %d, %d bytes", peer.name, base.index, len(data))
         news = self._news[peer.name] = asyncio.Event()
         offset = 0
-        while raft.replication is replication and peer.match < base.index:
+        while _is_wanted(raft, replication, peer) and peer.match < base.index:
             piece = data[offset : offset + CHUNK_BYTES]
             chunk = SnapshotChunk(
                 last_index=base.index,
@@ -112,3 +112,8 @@ class CatchUp:
             if offset >= len(data):
                 peer.match = max(peer.match, base.index)
                 peer.go_to(base.index + 1)
+
+
+def _is_wanted(raft: Raft, replication: Replication, peer: Peer) -> bool:
+    """Whether this member leads still, in the same term, and the follower is one still."""
+    return raft.replication is replication and replication.peers.get(peer.name) is peer

@@ -8,9 +8,17 @@ Everything on disk is covered by the log's checksum, so bytes that do not parse 
     origin   = name length u8, incarnation u64, number u64, settled u64, name
     txn      = 1 u8, compares u16, operations u16, compare*, operation*
     compact  = 2 u8, revision u64
+    grant    = 3 u8, ttl u64
+    keep     = 4 u8, lease u64
+    revoke   = 5 u8, lease u64
+    end      = 6 u8, count u32, (lease u64, renewals u64)*
+    remain   = 7 u8, count u32, (lease u64, renewals u64, remaining u64)*
     compare  = key length u16, mod revision u64, key
     put      = 1 u8, key length u16, value length u32, key, value
     delete   = 2 u8, key length u16, key
+    leased   = 3 u8, key length u16, value length u32, lease u64, key, value
+
+The times of leases are milliseconds.
 """
 
 from __future__ import annotations
@@ -19,20 +27,26 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.store.errors import InvalidTxn, StoreCorrupt, ValueTooLarge
+from orchestrator.store.errors import InvalidLease, InvalidTxn, StoreCorrupt, UnknownLease, ValueTooLarge
 from orchestrator.store.interface import Compare, Delete, Operation, Put
 
-VERSION = 2
-"""Of what is written; version 1, which had no origins, is read too."""
-_TXN, _COMPACT = 1, 2
-_PUT, _DELETE = 1, 2
+VERSION = 3
+"""Of what is written; version 1, which had no origins, and version 2, which had no leases, are read too."""
+_TXN, _COMPACT, _GRANT, _KEEP, _REVOKE, _END, _REMAIN = 1, 2, 3, 4, 5, 6, 7
+_PUT, _DELETE, _LEASED = 1, 2, 3
+_LISTS = (_END, _REMAIN)
+_LONGEST_LEASE = 366 * 24 * 3600.0
 
 _ORIGIN_HEAD = struct.Struct("<BBQQQ")
 _TXN_HEAD = struct.Struct("<BHH")
-_COMPACT_BODY = struct.Struct("<BQ")
 _COMPARE_HEAD = struct.Struct("<HQ")
 _PUT_HEAD = struct.Struct("<BHI")
 _DELETE_HEAD = struct.Struct("<BH")
+_LEASED_HEAD = struct.Struct("<BHIQ")
+_ONE_NUMBER = struct.Struct("<BQ")
+_LIST_HEAD = struct.Struct("<BI")
+_ENDED = struct.Struct("<QQ")
+_REMAINING = struct.Struct("<QQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +60,36 @@ class Compact:
     revision: int
 
 
-Command = Txn | Compact
+@dataclass(frozen=True, slots=True)
+class Grant:
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The time of these leases (id, renewals) is over, unless they have been renewed since that was found."""
+
+    leases: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Remain:
+    """How much time these leases (id, renewals, remaining) have left, for whoever decides about them next."""
+
+    leases: Sequence[tuple[int, int, int]]
+
+
+Command = Txn | Compact | Grant | Keep | Revoke | End | Remain
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +114,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one txn may be: bytes of a key, of a value, of the whole; and how many operations."""
+    """What one txn may be: bytes of a key, of a value, of the whole; and how many operations. And how many leases."""
 
     key: int = 1024
-    value: int = 2 << 20
+    value: int = 3 << 19
     txn: int = 8 << 20
     operations: int = 4096
+    leases: int = 100_000
+    """A few more are granted when several are asked for at the same time."""
 
 
 def encode_txn(compares: Sequence[Compare], operations: Sequence[Operation], limits: Limits) -> bytes:
@@ -98,7 +143,12 @@ def encode_txn(compares: Sequence[Compare], operations: Sequence[Operation], lim
         if isinstance(operation, Put):
             if len(operation.value) > limits.value:
                 raise ValueTooLarge(f"the value of {operation.key!r}", len(operation.value), limits.value)
-            parts += (_PUT_HEAD.pack(_PUT, len(key), len(operation.value)), key, operation.value)
+            size = len(operation.value)
+            if operation.lease:
+                head = _LEASED_HEAD.pack(_LEASED, len(key), size, _possible(operation.lease))
+            else:
+                head = _PUT_HEAD.pack(_PUT, len(key), size)
+            parts += (head, key, operation.value)
         else:
             parts += (_DELETE_HEAD.pack(_DELETE, len(key)), key)
     encoded = b"".join(parts)
@@ -117,7 +167,36 @@ def _encode_key(key: str, limits: Limits) -> bytes:
 
 
 def encode_compact(revision: int) -> bytes:
-    return _COMPACT_BODY.pack(_COMPACT, revision)
+    return _ONE_NUMBER.pack(_COMPACT, revision)
+
+
+def encode_grant(ttl: float) -> bytes:
+    """A lease of so many seconds. Raises InvalidLease."""
+    if not 0.001 <= ttl <= _LONGEST_LEASE:
+        raise InvalidLease(f"a lease of {ttl:g} seconds: it must last at least 0.001 and at most {_LONGEST_LEASE:.0f}")
+    return _ONE_NUMBER.pack(_GRANT, round(ttl * 1000))
+
+
+def _possible(lease: int) -> int:
+    if not 0 < lease < 1 << 63:
+        raise UnknownLease(lease)
+    return lease
+
+
+def encode_keep(lease: int) -> bytes:
+    return _ONE_NUMBER.pack(_KEEP, _possible(lease))
+
+
+def encode_revoke(lease: int) -> bytes:
+    return _ONE_NUMBER.pack(_REVOKE, _possible(lease))
+
+
+def encode_end(leases: Sequence[tuple[int, int]]) -> bytes:
+    return b"".join((_LIST_HEAD.pack(_END, len(leases)), *(_ENDED.pack(*each) for each in leases)))
+
+
+def encode_remain(leases: Sequence[tuple[int, int, int]]) -> bytes:
+    return b"".join((_LIST_HEAD.pack(_REMAIN, len(leases)), *(_REMAINING.pack(*each) for each in leases)))
 
 
 def encode_group(origin: Origin, commands: Sequence[bytes]) -> bytes:
@@ -131,7 +210,7 @@ def decode_group(data: bytes) -> Group:
     """What one log entry says. Raises StoreCorrupt when the bytes are not of a version this program reads."""
     try:
         match data[:1]:
-            case b"\x02":
+            case b"\x02" | b"\x03":
                 _, length, incarnation, number, settled = _ORIGIN_HEAD.unpack_from(data)
                 offset = _ORIGIN_HEAD.size + length
                 name = data[_ORIGIN_HEAD.size : offset].decode()
@@ -149,17 +228,39 @@ def decode_group(data: bytes) -> Group:
 def _decode_commands(data: bytes, offset: int) -> Sequence[Command]:
     commands: list[Command] = []
     while offset < len(data):
-        kind = data[offset]
-        if kind == _TXN:
+        if data[offset] == _TXN:
             txn, offset = _decode_txn(data, offset)
             commands.append(txn)
-        elif kind == _COMPACT:
-            _, revision = _COMPACT_BODY.unpack_from(data, offset)
-            offset += _COMPACT_BODY.size
-            commands.append(Compact(revision))
         else:
-            raise StoreCorrupt(f"a log entry holds a command of unknown kind {kind}")
+            command, offset = _decode_other(data, offset)
+            commands.append(command)
     return commands
+
+
+def _decode_other(data: bytes, offset: int) -> tuple[Command, int]:
+    kind = data[offset]
+    if kind in _LISTS:
+        _, count = _LIST_HEAD.unpack_from(data, offset)
+        offset += _LIST_HEAD.size
+        record = _ENDED if kind == _END else _REMAINING
+        end = offset + count * record.size
+        if end > len(data):
+            raise StoreCorrupt("a log entry ends inside a list of leases")
+        found = tuple(record.iter_unpack(data[offset:end]))
+        return (End(found) if kind == _END else Remain(found)), end
+    _, number = _ONE_NUMBER.unpack_from(data, offset)
+    end = offset + _ONE_NUMBER.size
+    match kind:
+        case 2:
+            return Compact(number), end
+        case 3:
+            return Grant(number), end
+        case 4:
+            return Keep(number), end
+        case 5:
+            return Revoke(number), end
+        case _:
+            raise StoreCorrupt(f"a log entry holds a command of unknown kind {kind}")
 
 
 def _decode_txn(data: bytes, offset: int) -> tuple[Txn, int]:
@@ -173,13 +274,21 @@ def _decode_txn(data: bytes, offset: int) -> tuple[Txn, int]:
         offset += length
     operations: list[Operation] = []
     for _ in range(operation_count):
-        if data[offset] == _PUT:
-            _, key_length, value_length = _PUT_HEAD.unpack_from(data, offset)
-            offset += _PUT_HEAD.size
+        kind = data[offset]
+        if kind != _DELETE:
+            lease = 0
+            if kind == _PUT:
+                _, key_length, value_length = _PUT_HEAD.unpack_from(data, offset)
+                offset += _PUT_HEAD.size
+            elif kind == _LEASED:
+                _, key_length, value_length, lease = _LEASED_HEAD.unpack_from(data, offset)
+                offset += _LEASED_HEAD.size
+            else:
+                raise StoreCorrupt(f"a log entry holds an operation of unknown kind {kind}")
             end = offset + key_length + value_length
             if end > len(data):
                 raise StoreCorrupt("a log entry ends inside a value")
-            operations.append(Put(data[offset : offset + key_length].decode(), data[offset + key_length : end]))
+            operations.append(Put(data[offset : offset + key_length].decode(), data[offset + key_length : end], lease))
             offset = end
         else:
             _, key_length = _DELETE_HEAD.unpack_from(data, offset)

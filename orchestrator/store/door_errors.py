@@ -25,6 +25,7 @@ from orchestrator.store.errors import (
     StoreBusy,
     StoreCorrupt,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
     TooManyLeases,
     UnknownLease,
@@ -32,10 +33,11 @@ from orchestrator.store.errors import (
     ValueTooLarge,
     WatcherTooSlow,
 )
+from orchestrator.store.v1.store_pb2 import CallError
 
 NAME, REVISION = "store-error", "store-revision"
-WATCHING = ("store-watch", "stands")
-"""In the headers of a watch that has begun: one that failed has headers too, of gRPC's making."""
+STANDS = ("store-stream", "stands")
+"""In the headers of a stream that has begun: one that failed has headers too, of gRPC's making."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -55,6 +57,7 @@ _CODES: tuple[tuple[type[StoreError], grpc.StatusCode], ...] = (
     (StoreBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StoreUnavailable, grpc.StatusCode.UNAVAILABLE),
     (StoreCorrupt, grpc.StatusCode.DATA_LOSS),
+    (StoreRefused, grpc.StatusCode.PERMISSION_DENIED),
 )
 
 
@@ -72,6 +75,21 @@ def code_of(error: StoreError) -> grpc.StatusCode:
     return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
+def call_error(error: StoreError) -> CallError:
+    """The same, for a call that shares a stream with others."""
+    return CallError(
+        code=code_of(error).value[0],
+        message=str(error),
+        store_error=type(error).__name__,
+        store_revision=_revision(error) or 0,
+    )
+
+
+def told_error(error: CallError) -> StoreError:
+    """What the store at the other end has raised."""
+    return _named(error.store_error, _CODE_OF_NUMBER.get(error.code), error.message, error.store_revision)
+
+
 def named_error(error: grpc.aio.AioRpcError) -> StoreError | None:
     """What the store at the other end has raised; None: the call failed on the way, or before the store saw it."""
     trailer = {
@@ -80,15 +98,19 @@ def named_error(error: grpc.aio.AioRpcError) -> StoreError | None:
     }
     if (name := trailer.get(NAME)) is None:
         return None
+    revision = trailer.get(REVISION, "")
+    return _named(name, error.code(), error.details() or "", int(revision) if revision.isdecimal() else 0)
+
+
+def _named(name: str, code: grpc.StatusCode | None, message: str, revision: int) -> StoreError:
     kind = getattr(errors, name, None)
     if not (isinstance(kind, type) and issubclass(kind, StoreError)):
         # The other end is of a later version; what its code means, this one knows.
-        kind = _BY_CODE.get(error.code(), StoreError)
-    revision = trailer.get(REVISION, "")
-    return _remade(kind, error.details() or "", int(revision) if revision.isdecimal() else 0)
+        kind = StoreUnavailable if code is grpc.StatusCode.UNAVAILABLE else StoreError
+    return _remade(kind, message, revision)
 
 
-_BY_CODE: Mapping[grpc.StatusCode, type[StoreError]] = {grpc.StatusCode.UNAVAILABLE: StoreUnavailable}
+_CODE_OF_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def _revision(error: StoreError) -> int | None:
@@ -116,3 +138,20 @@ def _remade(kind: type[StoreError], message: str, revision: int) -> StoreError:
     remade = fill[kind]() if kind in fill else kind(message)
     remade.args = (message,)
     return remade
+
+
+def failed(address: str, error: grpc.aio.AioRpcError) -> StoreError:
+    """The error a failed call stands for."""
+    named = named_error(error)
+    if named is not None:
+        return named
+    detail = error.details() or error.code().name
+    match error.code():
+        case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.UNIMPLEMENTED:
+            return StoreRefused(f"the member at {address} refuses: {detail}")
+        case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return StoreRefused(f"the member at {address} does not take that: {detail}")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return StoreUnavailable(f"the member at {address} did not answer in time")
+        case _:
+            return StoreUnavailable(f"the connection to the member at {address} failed: {detail}")

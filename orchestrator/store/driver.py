@@ -17,28 +17,38 @@ and then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from orchestrator.clock import Clock
+from orchestrator.store.administration import Administration
 from orchestrator.store.catch_up import CatchUp
-from orchestrator.store.command import Compact, decode_group, encode_compact
-from orchestrator.store.errors import NothingWritten, StoreBusy, StoreUnavailable
+from orchestrator.store.command import SenselessCommand, decode_group, encode_compact
+from orchestrator.store.configurations import decode_configuration, encode_configuration
+from orchestrator.store.errors import DiskFull, NothingWritten, StoreCorrupt, StoreUnavailable
 from orchestrator.store.files import Files
 from orchestrator.store.flusher import Flush, Flusher
+from orchestrator.store.greeting import Greeter
+from orchestrator.store.identity import Identity, save_identity
 from orchestrator.store.installation import Installation
-from orchestrator.store.interface import TxnResult
+from orchestrator.store.lease_keeper import LeaseKeeper
 from orchestrator.store.lock import DirectoryLock
 from orchestrator.store.log import Base, Log
-from orchestrator.store.membership import Members
+from orchestrator.store.membership import Configuration, Members
+from orchestrator.store.perform import Result, perform
+from orchestrator.store.plausible import LARGEST, Scrutiny
 from orchestrator.store.raft import Raft
 from orchestrator.store.reads import Reads
 from orchestrator.store.replication import Peer, Replication
 from orchestrator.store.retention import Retention
+from orchestrator.store.room import Room
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.settings import Settings
-from orchestrator.store.snapshot import Snapshot
+from orchestrator.store.snapshot import Beside, Snapshot
 from orchestrator.store.snapshotter import Snapshotter
 from orchestrator.store.state import State
 from orchestrator.store.v1.raft_pb2 import Message, SnapshotChunk, SnapshotReceived
@@ -55,6 +65,8 @@ _GROUPS_ALONE = 2
 _GROUPS_TOGETHER = 4
 """Groups on their way to the others; with more of them, fewer writers would share one."""
 _INCARNATIONS = 1 << 62
+_LITTLE = 4 << 10
+"""Bytes of a write or two: with more of them on their way, the event loop has better things to do than to wait."""
 
 
 class Driver:
@@ -73,34 +85,41 @@ class Driver:
         clock: Clock,
         settings: Settings,
         members: Members,
+        identity: Identity,
+        configuration: Configuration,
         wire: Wire,
         chance: random.Random,
-        flush: Flush = Flusher,
+        flush: Flush | None = None,
     ) -> None:
+        """`configuration`: the one behind which the log begins."""
         self._lock, self._clock = lock, clock
+        self._files, self._directory, self._identity = files, directory, identity
         self._settings = settings
-        self._alone = not members.others
+        self._alone = False
         self._timing = members.timing
         self._state, self._sessions = state, sessions
-        self._hub = Hub(revision=state.revision, floor=state.compacted, backlog=settings.backlog)
+        self._hub = Hub(state.history, revision=state.revision, floor=state.compacted, backlog=settings.backlog)
         self._log = durable
+        self._metrics = durable.metrics
+        self._room = Room(directory, durable, self._metrics, self._seek_room)
         self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._retention = Retention(settings.kept)
         limits = WriteLimits(
             settings.pending_writes, settings.pending_bytes, settings.group_writes, settings.group_bytes
         )
-        patience = float("inf") if self._alone else members.timing.patience
-        self._writes = Writes(members.name, chance.randrange(_INCARNATIONS), limits, patience)
+        self._writes = Writes(members.name, chance.randrange(_INCARNATIONS), limits, members.timing.patience)
         self._flushing = False
         self._turn_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._led_at = clock.monotonic()
         self._give_up_at = 0.0
-        self._compacting: asyncio.Future[TxnResult | None] | None = None
+        self._compacting: asyncio.Future[Result] | None = None
         self._snapshotter = Snapshotter(
             files, directory, durable, base, clock, grown=settings.snapshot_bytes, entries=settings.snapshot_entries
         )
+        self._lease_keeper = LeaseKeeper(state.leases, clock, submit=self._submit, wake=self._wake)
+        self._forgot_at = durable.appended
         self._age_task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
@@ -108,6 +127,7 @@ class Driver:
         self._drained.set()
         self._failure: str | None = "the store is not open yet"
         self._failed = asyncio.Event()
+        self._scrutiny = Scrutiny(clock.monotonic)
         self._raft = Raft(
             members,
             durable,
@@ -117,29 +137,50 @@ class Driver:
             clock=clock,
             chance=chance,
             fresh=self._fresh,
-            supplier=self,
+            host=self,
+            configuration=configuration,
+            since=identity.since,
         )
         self._catch_up = CatchUp(
             files, directory, durable, clock, newest=lambda: self._snapshotter.base, again=members.timing.election
         )
         self._installation = Installation(files, directory, durable, self._quiet, self._install)
-        self._reads = Reads(self._raft.read_index, patience)
+        self._reads = Reads(self._raft.read_index, members.timing.patience, chance.randrange(_INCARNATIONS))
+        self._administration = Administration(
+            self._raft,
+            members.timing,
+            now=clock.monotonic,
+            wake=self._wake,
+            connected=wire.connected,
+            fresh=lambda: self._reads.join(clock.monotonic()),
+            cluster=lambda: self._identity.cluster,
+            first_id=chance.randrange(_INCARNATIONS),
+        )
+        self._greeter = Greeter(
+            lambda: self._identity,
+            lambda: self._raft.configuration,
+            lambda: self._raft.configurations.at(self._raft.commit),
+            self._learn_cluster,
+        )
+        flush = flush or partial(Flusher, confirm=durable.confirm, in_place=self._flushes_in_place)
         self._flusher = flush(durable.flush, self._flushed, self._loop)
+        self.reconfigured()
 
     async def start(self) -> None:
-        """Alone: become leader and apply what the log holds. Else: begin to talk to the others.
+        """Where this member decides by itself, become leader and apply what the log holds; talk to the others.
 
         Raises StoreCorrupt, StoreUnavailable.
         """
-        if self._alone:
+        if self._raft.is_sole_voter:
             while not self._raft.settled():
                 self._raft.tick()
-                self._log.flush()
+                with contextlib.suppress(DiskFull):
+                    self._log.flush()
                 await asyncio.sleep(0 if self._raft.settled() else 0.001)
         self._failure = None
-        if not self._alone:
-            self._wire.start(self._receive, self._wake)
-            self._wake()
+        self._room.look()
+        self._wire.start(self._receive, self._wake, self._greeter)
+        self._wake()
         self._age_task = self._loop.create_task(self._watch_age(), name="store-age")
         self._look_after_size()
 
@@ -148,8 +189,11 @@ class Driver:
         self._reads.applied(self._raft.applied_index)
         self._wake()
 
-    def _submit(self, command: bytes) -> asyncio.Future[TxnResult | None]:
+    def _submit(self, command: bytes, *, frees: bool = False) -> asyncio.Future[Result]:
+        """`frees`: the command takes less than it gives back, so that it is let through where the disk is full."""
         self._check_led()
+        if not (frees and self._alone):
+            self._room.check()
         done = self._writes.submit(command, self._clock.monotonic())
         self._drained.clear()
         self._wake()
@@ -167,6 +211,8 @@ class Driver:
         self._turn_scheduled = False
         if self._failure is not None:
             return
+        if self._log.full:
+            self._make_do()
         try:
             self._advance()
         except Exception as error:
@@ -174,6 +220,11 @@ class Driver:
             log.exception("the store stops: applying the log failed")
             self._fail(f"the store stopped: {error}")
             return
+        if self._raft.removed:
+            self._fail(self._raft.removed)
+            return
+        if self._log.full:
+            self._make_do()
         if self._log.dirty and not self._flushing:
             self._flushing = True
             self._flusher.request()
@@ -193,6 +244,7 @@ class Driver:
         else:
             self._raft.tick()
         self._reads.applied(self._raft.applied_index)
+        self._administration.turn(ticked=not self._flushing)
         if now >= self._give_up_at and not self._alone:
             self._give_up_at = now + self._timing.heartbeat
             why = f"there was no answer from a majority within {self._timing.patience:g} s"
@@ -202,7 +254,7 @@ class Driver:
     def _look_for_leader(self, now: float) -> None:
         """Propose and ask what waits, where there is somebody to take it."""
         leader = self._raft.leader
-        if leader is None:
+        if leader is None or self._raft.transferring:
             return
         self._led_at = now
         whom = (leader, self._log.term)
@@ -211,23 +263,71 @@ class Driver:
             most = _GROUPS_ALONE if self._alone else _GROUPS_TOGETHER
             for entry in self._writes.proposals(whom, now, again_after, most):
                 self._raft.propose(entry)
-        if not self._alone:
+        if self._reads or not self._alone:
             self._reads.inquire(whom, now, again_after)
+
+    def _flushes_in_place(self) -> bool:
+        """Whether the event loop had better wait for the disk itself: where little is to be written, and nobody else.
+
+        A leader's followers are at work meanwhile; what it has for them must not wait.
+        """
+        return (self._alone or not self._raft.leads) and self._log.collected_at_most(_LITTLE)
 
     def _flushed(self, error: StoreUnavailable | None) -> None:
         self._flushing = False
-        if error is not None:
+        if isinstance(error, DiskFull):
+            self._turn()
+        elif error is not None:
             log.error("the store stops: %s", error)
             self._fail(str(error))
         elif self._failure is None:
+            if self._room.look():
+                self._snapshotter.hurry()
             self._raft.flushed()
             self._turn()
+
+    # A full disk.
+
+    def _make_do(self) -> None:
+        """There is no room for what was to be written: go on without it."""
+        if self._failure is not None:
+            return
+        if self._log.gave_up:
+            self._log.give_up()
+            self._raft.disk_full()
+            # What others may have got already, somebody else may yet commit.
+            self._writes.turn_away(DiskFull("the disk is full; nothing was written"), proposed=self._alone)
+            self._snapshotter.hurry()
+        self._room.look()
+
+    def _seek_room(self) -> None:
+        if self._failure is not None or self._closed:
+            return
+        if self._flushing:
+            self._room.look()
+        else:
+            self._flushing = True
+            self._flusher.request()
 
     def _receive(self, member: str, message: Message) -> None:
         if self._failure is not None or self._installation.replacing:
             return
+        leads = self._raft.leads and message.term == self._log.term
+        if not self._scrutiny.passes(member, message, self._raft.last_index if leads else LARGEST):
+            return
         try:
-            self._raft.receive(member, message)
+            match message.WhichOneof("body"):
+                case "member_request":
+                    self._administration.requested(
+                        message.member_request, lambda reply: self._raft.say(member, Message(member_reply=reply))
+                    )
+                case "member_reply":
+                    self._administration.replied(message.member_reply)
+                case _:
+                    self._raft.receive(member, message)
+        except StoreCorrupt as error:
+            # It contradicts what is committed here, which stays as it is.
+            self._scrutiny.refuse(member, str(error))
         except Exception as error:
             log.exception("the store stops: a message of %s could not be dealt with", member)
             self._fail(f"the store stopped: {error}")
@@ -237,7 +337,7 @@ class Driver:
     def _set_timer(self) -> None:
         """Have a turn when the engine wants one, or to look after those who wait."""
         wait = self._raft.deadline - self._clock.monotonic()
-        if self._writes or self._reads:
+        if self._writes or self._reads or self._administration:
             wait = min(wait, self._timing.heartbeat)
         at = self._loop.time() + max(wait, 0.001)
         if self._timer is not None:
@@ -263,6 +363,32 @@ class Driver:
         if answer is not None:
             self._raft.say(leader, Message(snapshot_received=answer))
 
+    # What the engine says of the members.
+
+    def reconfigured(self) -> None:
+        """Other members than before are in force."""
+        alone = self._raft.is_alone
+        if self._alone and not alone:
+            self._led_at = self._clock.monotonic()
+        self._alone = alone
+        patience = float("inf") if alone else self._timing.patience
+        self._writes.patience = self._reads.patience = patience
+        self._wake()
+
+    def joined(self, since: int) -> None:
+        self._remember(replace(self._identity, since=since))
+
+    def _learn_cluster(self, cluster: str) -> None:
+        self._remember(replace(self._identity, cluster=cluster))
+
+    def _remember(self, identity: Identity) -> None:
+        """Write down who this member is. Raises StoreUnavailable."""
+        try:
+            save_identity(self._files, self._directory, identity)
+        except OSError as error:
+            raise StoreUnavailable(f"who this member is cannot be written to {self._directory}: {error}") from error
+        self._identity = identity
+
     def _quiet(self) -> bool:
         """Have the log left alone, from now on until `_install`; False: it cannot be just now."""
         if self._flushing or self._log.dirty or self._failure is not None:
@@ -276,31 +402,34 @@ class Driver:
         if snapshot is None:
             self._fail(self._log.failure or "a snapshot of the leader could not be put in the log's place")
             return
-        self._state = State(revision=snapshot.revision, compacted=snapshot.revision, items=snapshot.items)
+        self._state = snapshot.state()
+        self._lease_keeper.replace(self._state.leases)
         self._sessions = Sessions(snapshot.sessions)
-        self._raft.install(snapshot.base)
+        configuration = decode_configuration(snapshot.configuration) if snapshot.configuration else None
+        self._raft.install(snapshot.base, configuration)
         self._snapshotter.installed(snapshot.base)
-        self._hub.reset(snapshot.revision)
+        self._hub.reset(self._state.history, snapshot.revision)
         author = self._writes
         self._writes.skipped(lambda number: self._sessions.has_applied(author.member, author.incarnation, number))
         self._wake()
 
     def _apply(self, command: bytes) -> None:
         """One committed entry: called by the engine, in log order, also for what the log held at the start."""
-        group = decode_group(command)
+        try:
+            group = decode_group(command)
+        except SenselessCommand as error:
+            # The log's checksum holds, so this is what its author sent; it does nothing, on every member alike.
+            log.error("an entry was passed over: %s", error)
+            return
         if group.origin is not None and not self._sessions.admit(group.origin):
             return
-        results: list[TxnResult | None] = []
-        for each in group.commands:
-            if isinstance(each, Compact):
-                self._state.compact(each.revision)
-                self._hub.trim(self._state.compacted)
-                results.append(None)
-            else:
-                outcome = self._state.apply(each.compares, each.operations)
-                if outcome.events:
-                    self._hub.publish(outcome.result.revision, outcome.events)
-                results.append(outcome.result)
+        results: list[Result] = []
+        for command_of_group in group.commands:
+            performed = perform(command_of_group, self._state)
+            if performed.events:
+                self._hub.publish(self._state.revision, performed.events)
+            results.append(performed.result)
+        self._hub.trim(self._state.compacted)
         if group.origin is not None and group.origin.incarnation == self._writes.incarnation:
             self._writes.applied(group.origin.number, results)
 
@@ -315,23 +444,44 @@ class Driver:
     def _look_after_size(self) -> None:
         if self._closed or self._failure is not None:
             return
-        if len(self._log.entries) > 2 * self._settings.entries_in_memory:
-            self._log.forget_entries(self._raft.applied_index - self._settings.entries_in_memory)
+        many = len(self._log.entries) > 2 * self._settings.entries_in_memory
+        if many or self._log.appended - self._forgot_at > self._settings.bytes_in_memory:
+            self._forget_entries()
         self._compact_if_due()
         if self._snapshotter.is_due(self._state, self._raft.applied_index):
-            self._snapshotter.take(self._state, self._raft.applied(), self._sessions.dump())
+            self._take_snapshot()
+        self._lease_keeper.look(leads=self._raft.leads)
+
+    def _take_snapshot(self) -> None:
+        leases = self._state.leases
+        applied = self._raft.applied()
+        configuration = encode_configuration(self._raft.configurations.at(applied.index))
+        beside = Beside(self._sessions.dump(), configuration, leases.dump(), leases.granted)
+        self._snapshotter.take(self._state, applied, beside)
+
+    def _forget_entries(self) -> None:
+        """Let applied entries go from memory, but for the last few that followers may still need."""
+        self._forgot_at = self._log.appended
+        kept = size = 0
+        for command, _, _ in reversed(self._log.entries):
+            size += len(command)
+            if kept == self._settings.entries_in_memory or size > self._settings.bytes_in_memory:
+                break
+            kept += 1
+        # The last applied one stays: its term is asked for.
+        self._log.forget_entries(min(self._raft.applied_index, self._log.next_index - kept))
 
     def _compact_if_due(self) -> None:
         if not self._raft.leads or self._compacting is not None:
             return
         if target := self._retention.due(self._clock.monotonic(), self._state):
             try:
-                self._compacting = self._submit(encode_compact(target))
-            except StoreBusy:
+                self._compacting = self._submit(encode_compact(target), frees=True)
+            except NothingWritten:
                 return
             self._compacting.add_done_callback(self._compacted)
 
-    def _compacted(self, done: asyncio.Future[TxnResult | None]) -> None:
+    def _compacted(self, done: asyncio.Future[Result]) -> None:
         self._compacting = None
         if not done.cancelled() and (error := done.exception()) is not None:
             log.warning("automatic compaction failed: %s", error)
@@ -355,9 +505,12 @@ class Driver:
         self._failure = reason
         self._writes.fail(reason)
         self._reads.fail(reason)
+        self._administration.fail(reason)
         self._hub.fail(StoreUnavailable(reason))
+        self._lease_keeper.stop()
         if self._timer is not None:
             self._timer.cancel()
+        self._room.stop()
         self._failed.set()
         self._drained.set()
 
@@ -386,8 +539,9 @@ class Driver:
     async def _hand_over(self) -> None:
         """A leader that goes has somebody else lead at once, rather than be missed."""
         self._raft.hand_over()
+        self._wake()
         give_up = self._clock.monotonic() + self._timing.election
-        while not self._alone and self._raft.leads and self._clock.monotonic() < give_up:
+        while self._raft.transferring and self._failure is None and self._clock.monotonic() < give_up:
             await self._clock.sleep(self._timing.heartbeat / 10)
 
     def halt(self, reason: str) -> None:

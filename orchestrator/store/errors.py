@@ -51,6 +51,10 @@ class StoreBusy(NothingWritten):
     """Too many writes wait already; this one was not taken and may be tried again."""
 
 
+class DiskFull(NothingWritten):
+    """There is no room on this member's disk; it takes writes again by itself once there is."""
+
+
 class StoreRefused(StoreError):
     """A member's door did not let the call in, or could not read it; nothing was done."""
 

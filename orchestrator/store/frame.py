@@ -2,9 +2,7 @@
 
 A frame is what one write puts on the disk: payload length, CRC32C, sequence number, payload. The checksum covers the
 length and the number too. Frames of one file are numbered without gaps, so a frame that was moved, repeated or left
-out shows. A reader walks from the front and stops at the first bytes that are no frame; `frame_behind` then tells a
-write that was cut short (nothing valid comes after it) from damage in the middle (later frames are whole, and a later
-frame is only ever written once the earlier one was on the disk).
+out shows. A reader walks from the front and stops at the first bytes that are no frame; what that means, `tail` decides.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ class Frame:
 
 
 def encode(number: int, payload: bytes) -> bytes:
-    return HEAD.pack(len(payload), _checksum(number, payload), number) + payload
+    return HEAD.pack(len(payload), checksum(number, payload), number) + payload
 
 
 def frames(data: bytes, first_number: int) -> Iterator[Frame]:
@@ -46,28 +44,31 @@ def frames(data: bytes, first_number: int) -> Iterator[Frame]:
 
 def frame_behind(data: bytes, offset: int, number: int) -> int | None:
     """The offset of a valid frame behind the bad one that should be at `offset` with `number`; None: there is none."""
+    # No frame begins in the zeros at the end; its number may have some of them.
+    written = len(data.rstrip(b"\x00")) + _NUMBER.size
     for later in range(number + 1, number + 1 + _LOOK_AHEAD):
         wanted = _NUMBER.pack(later)
-        found = data.find(wanted, offset + _NUMBER_OFFSET)
+        found = data.find(wanted, offset + _NUMBER_OFFSET, written)
         while found >= 0:
             if _frame_at(data, found - _NUMBER_OFFSET, later) is not None:
                 return found - _NUMBER_OFFSET
-            found = data.find(wanted, found + 1)
+            found = data.find(wanted, found + 1, written)
     return None
 
 
 def _frame_at(data: bytes, offset: int, number: int) -> Frame | None:
     if offset + HEAD.size > len(data):
         return None
-    length, checksum, found_number = HEAD.unpack_from(data, offset)
+    length, found_checksum, found_number = HEAD.unpack_from(data, offset)
     end = offset + HEAD.size + length
     if found_number != number or end > len(data):
         return None
     payload = data[offset + HEAD.size : end]
-    return Frame(number, payload, end) if _checksum(number, payload) == checksum else None
+    return Frame(number, payload, end) if checksum(number, payload) == found_checksum else None
 
 
-def _checksum(number: int, payload: bytes) -> int:
+def checksum(number: int, payload: bytes) -> int:
+    """The checksum of the frame with this number and payload."""
     covered: int = google_crc32c.value(_COVERED.pack(len(payload), number))
-    checksum: int = google_crc32c.extend(covered, payload)
-    return checksum
+    whole: int = google_crc32c.extend(covered, payload)
+    return whole

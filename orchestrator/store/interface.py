@@ -136,6 +136,10 @@ class StoreStatus:
     pending_writes: int
     failure: str | None
     """Why the store has stopped for good; None while it works."""
+    alarms: Sequence[str] = ()
+    """What is wrong with this member although it works, each a name and what it means: "nospace: the disk is full"."""
+    snapshot_age: float = 0.0
+    """Seconds since the last snapshot; 0: there is none."""
 
 
 class Watch(Protocol):

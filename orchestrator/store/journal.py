@@ -4,14 +4,19 @@ The engine assumes that what it adds is safe at once. It is not: it is on the di
 that harmless is the driver's rule that the engine ticks, and so commits, only while nothing waits for the disk. Two
 things cannot wait for the next flush and are flushed here: a term or vote, which must be durable before anyone hears
 of it, and the first entry of a new term, which a lone leader commits within the tick that made it.
+
+Both are written also where the disk is full: what else was to be written with them is given up (`Log.give_up`), which
+is the driver's business once this call is over.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import overload
 
 from pysyncobj.journal import Journal
 
+from orchestrator.store.errors import DiskFull
 from orchestrator.store.log import Log, LogEntry
 
 
@@ -25,6 +30,10 @@ class DurableJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
         new_term = not self._log.entries or self._log.entries[-1][2] != term
         self._log.append(command, idx, term)
         if new_term:
+            self._flush()
+
+    def _flush(self) -> None:
+        with contextlib.suppress(DiskFull):
             self._log.flush()
 
     def clear(self) -> None:
@@ -58,7 +67,7 @@ class DurableJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
 
     def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N802, N803
         self._log.vote(term, votedForNodeId)
-        self._log.flush()
+        self._flush()
 
     def getCurrentTerm(self) -> int:  # noqa: N802
         return self._log.term

@@ -15,20 +15,16 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from orchestrator.store.door_errors import WATCHING, Context, refuse
-from orchestrator.store.errors import StoreError
-from orchestrator.store.interface import Compare, Event, Store
-from orchestrator.store.key_value_messages import encoded, operation, txn_reply
+from orchestrator.store.call_stream import CallStream
+from orchestrator.store.door_errors import STANDS, Context, refuse
+from orchestrator.store.errors import StoreError, StoreRefused
+from orchestrator.store.interface import Batch, Store
+from orchestrator.store.key_value_answers import READ_ONLY, REPLY_BYTES, answer_get, answer_range, answer_txn
 from orchestrator.store.v1 import store_pb2 as pb
 
 log = logging.getLogger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["KeyValues"].full_name
-REPLY_BYTES = 4 << 20
-"""About the most that one reply to a range, or one message of a watch, carries."""
-_PAGE = 1000
-"""Keys a range without a limit of its own asks the store for at once."""
-
 Authorize = Callable[[Context], Awaitable[None]]
 """Aborts the call when whoever makes it may not."""
 R = TypeVar("R", bound=Message)
@@ -40,16 +36,13 @@ def key_value_handler(
     """The KeyValues service. `read_only`: nothing can be written: others keep the rules there."""
 
     async def get(request: pb.GetRequest) -> bytes:
-        found = await store.get(request.key, revision=request.revision, serializable=request.serializable)
-        return (pb.GetReply() if found is None else pb.GetReply(item=encoded(found))).SerializeToString()
+        return (await answer_get(store, request)).SerializeToString()
 
     async def range_(request: pb.RangeRequest) -> bytes:
-        return (await _range(store, request)).SerializeToString()
+        return (await answer_range(store, request)).SerializeToString()
 
     async def txn(request: pb.TxnRequest) -> bytes:
-        compares = [Compare(each.key, each.mod_revision) for each in request.compares]
-        result = await store.txn(compares, [operation(change) for change in request.changes])
-        return txn_reply(result).SerializeToString()
+        return (await answer_txn(store, request)).SerializeToString()
 
     async def compact(request: pb.CompactRequest) -> bytes:
         await store.compact(request.revision)
@@ -71,7 +64,7 @@ def key_value_handler(
         await authorize(context)
         try:
             request = pb.WatchRequest.FromString(raw)
-            await _watch(store, request, context, encoder)
+            await _watch(store, request, context)
         except (StoreError, DecodeError) as error:
             await refuse(context, error)
         except grpc.aio.InternalError as error:
@@ -80,11 +73,15 @@ def key_value_handler(
 
     async def refused(_: bytes, context: Context) -> bytes:
         await authorize(context)
-        await context.abort(
-            grpc.StatusCode.PERMISSION_DENIED, "keys are only read through this door: write through the API"
-        )
+        await refuse(context, StoreRefused(READ_ONLY))
 
-    encoder = EventEncoder()
+    async def calls(_: object, context: Context) -> None:
+        await authorize(context)
+        try:
+            await CallStream(store, context, read_only=read_only).run()
+        except DecodeError as error:
+            await refuse(context, error)
+
     writing = {
         "Txn": _unary(txn, pb.TxnRequest, authorize),
         "Compact": _unary(compact, pb.CompactRequest, authorize),
@@ -99,6 +96,7 @@ def key_value_handler(
         "Get": grpc.unary_unary_rpc_method_handler(_unary(get, pb.GetRequest, authorize)),
         "Range": grpc.unary_unary_rpc_method_handler(_unary(range_, pb.RangeRequest, authorize)),
         "Watch": grpc.unary_stream_rpc_method_handler(watch),
+        "Calls": grpc.stream_stream_rpc_method_handler(calls),
     }
     return grpc.method_handlers_generic_handler(SERVICE, reading | writing_handlers)
 
@@ -118,85 +116,43 @@ def _unary(
     return handle
 
 
-async def _range(store: Store, request: pb.RangeRequest) -> pb.RangeReply:
-    """As many of the keys as were asked for, all at one revision, and not many more bytes than fit in a reply."""
-    reply = pb.RangeReply(revision=request.revision)
-    after, size, more = request.start_after, 0, True
-    while more and size < REPLY_BYTES and not 0 < request.limit <= len(reply.items):
-        page = await store.range(
-            request.prefix,
-            start_after=after,
-            limit=min(_PAGE, request.limit - len(reply.items) if request.limit else _PAGE),
-            revision=reply.revision,
-            # What comes after the first page is read at the revision that one had.
-            serializable=request.serializable or bool(reply.items),
-        )
-        reply.revision = page.revision
-        reply.count = max(reply.count, page.count)
-        more = page.more
-        for item in page.items:
-            if size >= REPLY_BYTES:
-                more = True
-                break
-            one = encoded(item)
-            size += len(item.key) + len(item.value) + 32
-            if request.keys_only:
-                one.ClearField("value")
-            reply.items.append(one)
-            after = item.key
-    reply.more = more
-    return reply
+def _replies(batch: Batch) -> Sequence[bytes]:
+    """The batch as messages of a bearable size, made once for all its watchers.
 
-
-class EventEncoder:
-    """Encodes events as parts of a WatchReply, and remembers the last: watchers want the same ones about together."""
-
-    _REMEMBERED = 2048
-
-    def __init__(self) -> None:
-        self._parts: dict[tuple[int, str], bytes] = {}
-
-    def part(self, event: Event) -> bytes:
-        """The bytes of a reply that has only this event. Such parts in a row are a reply that has all of them."""
-        name = (event.revision, event.key)
-        part = self._parts.get(name)
-        if part is None:
-            one = pb.WatchEvent(key=event.key, revision=event.revision)
-            if event.value is not None:
-                one.value = event.value
-            part = pb.WatchReply(events=(one,)).SerializeToString()
-            if len(self._parts) >= self._REMEMBERED:
-                self._parts.clear()
-            self._parts[name] = part
-        return part
-
-    def replies(self, events: Sequence[Event]) -> list[bytes]:
-        """Messages of a bearable size. Each says how far it goes: one that ends inside a revision promises less."""
-        replies: list[bytes] = []
-        parts: list[bytes] = []
-        size = 0
-        for event in events:
-            if size >= REPLY_BYTES:
-                replies.append(_joined(parts, event.revision - 1))
-                parts, size = [], 0
-            part = self.part(event)
-            parts.append(part)
-            size += len(part)
-        if parts:
-            replies.append(_joined(parts, events[-1].revision))
-        return replies
+    Each message says how far it goes: one that ends inside a revision promises less.
+    """
+    if isinstance(batch.cached, tuple):
+        return batch.cached
+    replies: list[bytes] = []
+    parts: list[bytes] = []
+    size = 0
+    for event in batch:
+        if size >= REPLY_BYTES:
+            replies.append(_joined(parts, event.revision - 1))
+            parts, size = [], 0
+        one = pb.WatchEvent(key=event.key, revision=event.revision)
+        if event.value is not None:
+            one.value = event.value
+        # Replies of one event in a row are a reply that has all of them.
+        part = pb.WatchReply(events=(one,)).SerializeToString()
+        parts.append(part)
+        size += len(part)
+    if parts:
+        replies.append(_joined(parts, batch[-1].revision))
+    batch.cached = tuple(replies)
+    return replies
 
 
 def _joined(parts: Sequence[bytes], progress: int) -> bytes:
     return b"".join((*parts, pb.WatchReply(progress=progress).SerializeToString()))
 
 
-async def _watch(store: Store, request: pb.WatchRequest, context: Context, encoder: EventEncoder) -> None:
+async def _watch(store: Store, request: pb.WatchRequest, context: Context) -> None:
     events = store.watch(request.prefix, after=request.after)
     try:
-        await context.send_initial_metadata((WATCHING,))
+        await context.send_initial_metadata((STANDS,))
         async for batch in events:
-            for reply in encoder.replies(batch):
+            for reply in _replies(batch):
                 await context.write(reply)
     finally:
         events.close()

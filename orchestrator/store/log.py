@@ -6,29 +6,36 @@ has a later one behind it. `flush` may run in a worker thread beside further app
 
 After a failed write or fsync the log is dead: the kernel may have dropped the pages and would report the next fsync as
 good, so nothing is tried again and everybody is told why.
+
+A full disk is something else, as it shows before anything of a frame is there: `flush` raises DiskFull, what is
+essential of the frame is written all the same (`giving_up`), and the entries of it are to be given up (`give_up`): the
+log then ends where the disk's does. It stays `full`, and goes on trying with every flush that is asked for, until
+there is room again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.store.errors import StoreCorrupt, StoreUnavailable
-from orchestrator.store.files import File, Files
-from orchestrator.store.frame import encode
-from orchestrator.store.record import Header, encode_entry, encode_header, encode_truncate, encode_vote
-from orchestrator.store.segment import NOTHING, Recovered, Segment, read_entries, recover, segment_name
+from orchestrator.store.errors import DiskFull, StoreCorrupt, StoreUnavailable
+from orchestrator.store.files import Files
+from orchestrator.store.giving_up import NO_OP as NO_OP
+from orchestrator.store.giving_up import essentials
+from orchestrator.store.metrics import Metrics
+from orchestrator.store.record import Header, encode_entry, encode_truncate, encode_vote
+from orchestrator.store.reserve import Reserve
+from orchestrator.store.segment import NOTHING, Recovered, read_entries, recover
+from orchestrator.store.segment_writer import NoRoom, SegmentWriter
 
 log = logging.getLogger(__name__)
 
 SEGMENT_SIZE = 16 << 20
 """Bytes after which the next frame begins a new segment."""
-
-NO_OP = b"\x01"
-"""The command that changes nothing, as the replication engine writes it at the beginning of a term."""
 
 LogEntry = tuple[bytes, int, int]
 """(command, index, term): the shape the replication engine reads."""
@@ -49,10 +56,9 @@ class Log:
     before the first real one.
     """
 
-    def __init__(self, files: Files, directory: Path, recovered: Recovered, segment_size: int) -> None:
+    def __init__(self, files: Files, directory: Path, recovered: Recovered, writer: SegmentWriter) -> None:
         self._files = files
         self._directory = directory
-        self._segment_size = segment_size
         self.entries: list[LogEntry] = recovered.entries
         self._next_index = recovered.next_index
         self.term = recovered.term
@@ -62,32 +68,52 @@ class Log:
         self._lowest_truncated = NOTHING
         """Of what is collected."""
         self._header = self._make_header()
+        self._given_up: int | None = None
+        """The entries in memory from here on are not on the disk and will not be; `give_up` drops them."""
         self._collecting = threading.Lock()
         # Everything below is touched only under this lock.
         self._writing = threading.Lock()
-        self._segments = recovered.segments
-        self._next_frame = recovered.next_frame
-        self._file: File | None = None
+        self._writer = writer
+        self.metrics = writer.metrics
         self._failure: str | None = None
+        self.full = False
+        """Whether the disk was full when last seen."""
+        self._disk_next_index = recovered.next_index
+        """Where the log on the disk ends."""
         self.durable_index = recovered.next_index - 1
         """The last entry that is certain to be on the disk."""
         self._taken_index = self.durable_index
-        self.appended = sum(segment.size for segment in recovered.segments)
-        """Bytes ever written, counting what recovery found: it only grows."""
-        self.fsyncs = 0
-        self.fsync_seconds = 0.0
+        self._found = sum(segment.size for segment in recovered.segments)
+        """Bytes that recovery found."""
 
     @classmethod
     def open(
-        cls, files: Files, directory: Path, base: Base, *, segment_size: int = SEGMENT_SIZE, received: bool = False
+        cls,
+        files: Files,
+        directory: Path,
+        base: Base,
+        *,
+        segment_size: int = SEGMENT_SIZE,
+        reserve: int = 0,
+        metrics: Metrics | None = None,
+        received: bool = False,
     ) -> Log:
         """Recover the log behind `base`. Raises StoreCorrupt (nothing changed) and OSError.
 
-        `received`: the snapshot came from another member, so that the log may end before it or be another than its.
+        `reserve`: bytes kept back for the day the disk is full. `received`: the snapshot came from another member, so
+        that the log may end before it or be another than its.
         """
         recovered = recover(files, directory)
+        writer = SegmentWriter(
+            files,
+            directory,
+            recovered,
+            segment_size=segment_size,
+            reserve=Reserve(files, directory, reserve),
+            metrics=metrics or Metrics(),
+        )
         if received and not _leads_to(recovered, base):
-            opened = cls(files, directory, recovered, segment_size)
+            opened = cls(files, directory, recovered, writer)
             opened.reset(base)
             return opened
         if recovered.next_index <= base.index:
@@ -107,12 +133,14 @@ class Log:
         recovered.commit = min(max(recovered.commit, base.index), recovered.next_index - 1)
         for leftover in recovered.leftovers:
             files.remove(leftover)
-        opened = cls(files, directory, recovered, segment_size)
-        if recovered.segments:
-            last = recovered.segments[-1]
-            if recovered.torn:
-                log.warning("cutting %d bytes of an unfinished write off %s", recovered.torn, last.path)
-            opened._file = files.open_end(last.path, last.size)
+        if recovered.torn:
+            log.warning("cutting %d bytes of an unfinished write off %s", recovered.torn, recovered.segments[-1].path)
+        writer.resume()
+        opened = cls(files, directory, recovered, writer)
+        try:
+            writer.seek_room()
+        except NoRoom:
+            opened.full = True
         return opened
 
     @property
@@ -122,7 +150,12 @@ class Log:
     @property
     def size(self) -> int:
         """Bytes of all segments."""
-        return sum(segment.size for segment in tuple(self._segments))
+        return sum(segment.size for segment in tuple(self._writer.segments))
+
+    @property
+    def appended(self) -> int:
+        """Bytes ever written, counting what recovery found: it only grows."""
+        return self._found + self._writer.written
 
     @property
     def failure(self) -> str | None:
@@ -132,6 +165,10 @@ class Log:
     def dirty(self) -> bool:
         """Whether something was appended that no flush has taken yet."""
         return bool(self._collected)
+
+    def collected_at_most(self, size: int) -> bool:
+        """Whether no more than so many bytes wait to be flushed."""
+        return sum(map(len, self._collected)) <= size
 
     def term_of(self, index: int) -> int:
         """The term of an entry that is in memory."""
@@ -174,82 +211,118 @@ class Log:
     # The disk.
 
     def flush(self) -> None:
-        """Return when everything appended before the call is on the disk. Raises StoreUnavailable, for good."""
+        """Return when everything appended before the call is on the disk.
+
+        Raises DiskFull when entries of it are not and `give_up` is to be called, and StoreUnavailable for good.
+        """
         with self._writing:
             with self._collecting:
                 records, self._collected = self._collected, []
                 header = self._header
-                self._taken_index = self._next_index - 1
-                truncated, self._lowest_truncated = self._lowest_truncated, NOTHING
+                next_index = self._next_index
+                self._taken_index = next_index - 1
+                truncates, self._lowest_truncated = self._lowest_truncated, NOTHING
             if self._failure is not None:
                 raise StoreUnavailable(self._failure)
-            if not records:
+            try:
+                if self._given_up is not None:
+                    self._write_essentials(b"".join(records), header, next_index)
+                elif records:
+                    self._write(b"".join(records), header, truncates, next_index)
+                elif self.full:
+                    self._writer.seek_room()
+                    self.full = False
+            except NoRoom as error:
+                raise self._is_full() from error
+            except OSError as error:
+                raise self._fail(error) from error
+
+    def _write(self, payload: bytes, header: Header, truncates: int, next_index: int) -> None:
+        try:
+            self._writer.write(payload, header, truncates)
+        except NoRoom:
+            if self._write_essentials(payload, header, next_index):
+                return
+            raise
+        with self._collecting:
+            self._disk_next_index = next_index
+            self.durable_index = self._taken_index
+
+    def _write_essentials(self, payload: bytes, header: Header, next_index: int) -> bool:
+        """There is no room for entries: write the rest, and have them given up; True: there were none."""
+        self.full = True
+        kept = essentials(payload, self._disk_next_index)
+        if kept.payload:
+            try:
+                self._writer.write(kept.payload, header, kept.truncates, essential=True)
+            except NoRoom as error:
+                raise OSError(errno.ENOSPC, "No space left on device, not even for a vote") from error
+        with self._collecting:
+            self._disk_next_index = kept.next_index
+            if self._given_up is not None or kept.next_index < next_index:
+                self._given_up = kept.next_index
+            self.durable_index = min(self._taken_index, kept.next_index - 1)
+        self._writer.release()
+        return self._given_up is None
+
+    def give_up(self) -> None:
+        """Drop the entries that have no room on the disk from memory too. To be called where entries are appended."""
+        with self._writing, self._collecting:
+            if self._given_up is None:
+                return
+            # What was appended since then followed entries that are not there.
+            kept = essentials(b"".join(self._collected), self._given_up)
+            while self.entries and self.entries[-1][1] >= kept.next_index:
+                self.entries.pop()
+            self._collected = [kept.payload] if kept.payload else []
+            self._lowest_truncated = kept.truncates
+            self._header = Header(0, self._disk_next_index, self.term, self.commit, self.voted_for)
+            self._next_index = kept.next_index
+            self._given_up = None
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether `give_up` is to be called."""
+        return self._given_up is not None
+
+    def confirm(self) -> None:
+        """Put an empty frame behind the last one, if there is none: from then on damage to that one is told from a
+        write that was cut short. Raises StoreUnavailable, for good."""
+        with self._writing:
+            if self._writer.confirmed or self._failure is not None:
                 return
             try:
-                self._write(b"".join(records), header, truncated)
+                self._writer.write(b"", self._header, NOTHING, essential=True)
+            except NoRoom:
+                return
             except OSError as error:
-                self._failure = f"the log in {self._directory} cannot be written any more: {error}"
-                raise StoreUnavailable(self._failure) from error
-            with self._collecting:
-                self.durable_index = self._taken_index
+                raise self._fail(error) from error
 
-    def _write(self, payload: bytes, header: Header, truncated: int) -> None:
-        if self._file is None or self._segments[-1].size >= self._segment_size:
-            self._begin_segment(header)
-        assert self._file is not None
-        data = encode(self._next_frame, payload)
-        started = time.perf_counter()
-        self._file.append(data)
-        self._file.sync()
-        self.fsync_seconds += time.perf_counter() - started
-        self.fsyncs += 1
-        self._next_frame += 1
-        self._segments[-1].size += len(data)
-        self._segments[-1].truncates = min(self._segments[-1].truncates, truncated)
-        self.appended += len(data)
+    def _is_full(self) -> DiskFull:
+        self.full = True
+        return DiskFull(f"the disk of {self._directory} is full; nothing was written")
 
-    def _begin_segment(self, header: Header, skip: int = 0) -> None:
-        """A segment takes its name when its header is on the disk, so that a named one always has a header."""
-        serial = self._segments[-1].serial + 1 + skip if self._segments else 1
-        path = self._directory / segment_name(serial)
-        fresh = path.with_suffix(".new")
-        data = encode(0, encode_header(Header(serial, header.next_index, header.term, header.commit, header.voted_for)))
-        file = self._files.create(fresh)
-        try:
-            file.append(data)
-            file.sync()
-            self._files.rename(fresh, path)
-            self._files.sync_directory(self._directory)
-        except OSError:
-            file.close()
-            raise
-        if self._file is not None:
-            self._file.close()
-        self._file = file
-        self._segments.append(Segment(path, serial, header.next_index, len(data)))
-        self._next_frame = 1
+    def _fail(self, error: OSError) -> StoreUnavailable:
+        self._failure = f"the log in {self._directory} cannot be written any more: {error}"
+        return StoreUnavailable(self._failure)
 
     def reset(self, base: Base) -> None:
         """Begin anew behind a snapshot of another member; everything before is gone. Nothing may wait to be flushed.
 
         The new segment's number leaves a gap: recovery takes what is before a gap for leftovers. Raises
-        StoreUnavailable, for good.
+        DiskFull (nothing was changed), and StoreUnavailable for good.
         """
         with self._writing:
-            old = list(self._segments)
             header = Header(0, base.index + 1, self.term, base.index, self.voted_for)
             try:
-                self._begin_segment(header, skip=1)
-                self._segments = self._segments[-1:]
-                for segment in old:
-                    self._files.remove(segment.path)
-                self._files.sync_directory(self._directory)
+                self._writer.restart(header)
+            except NoRoom as error:
+                raise self._is_full() from error
             except OSError as error:
-                self._failure = f"the log in {self._directory} cannot be written any more: {error}"
-                raise StoreUnavailable(self._failure) from error
+                raise self._fail(error) from error
             with self._collecting:
                 self.entries = [(NO_OP, base.index, base.term)]
-                self._next_index = base.index + 1
+                self._next_index = self._disk_next_index = base.index + 1
                 self.commit = self.durable_index = self._taken_index = base.index
 
     def read(self, index: int, size: int, base: Base) -> tuple[int, list[LogEntry]] | None:
@@ -258,7 +331,7 @@ class Log:
         None: they are not there any more; `base` is the snapshot's entry. Only for entries that are committed. For a
         worker thread. Raises OSError.
         """
-        segments = list(self._segments)
+        segments = list(self._writer.segments)
         starts = [position for position, segment in enumerate(segments) if segment.next_index <= index]
         if not starts:
             return None
@@ -287,23 +360,30 @@ class Log:
             del self.entries[: max(0, index - self.entries[0][1])]
 
     def remove_segments(self, index: int) -> None:
-        """Remove the segments that hold only entries up to `index`, which a durable snapshot must cover."""
+        """Remove the segments that hold only entries up to `index`, which a durable snapshot must cover.
+
+        Raises OSError, after which some may be left, and StoreUnavailable for good.
+        """
         with self._writing:
-            removed = False
-            while len(self._segments) > 1 and self._segments[1].next_index <= index + 1:
-                self._files.remove(self._segments[0].path)
-                del self._segments[0]
-                removed = True
-            if removed:
-                self._files.sync_directory(self._directory)
+            if self.full and self._disk_next_index <= index + 1:
+                # Not even the last one is needed.
+                header = Header(0, self._disk_next_index, self.term, min(self.commit, index), self.voted_for)
+                try:
+                    self._writer.begin(header)
+                except NoRoom:
+                    log.info("there is no room for a new segment yet")
+                except OSError as error:
+                    raise self._fail(error) from error
+            self._writer.remove_up_to(index)
 
     def close(self) -> None:
+        """Whatever was not flushed is lost."""
+        with contextlib.suppress(StoreUnavailable):
+            self.confirm()
         with self._writing:
             if self._failure is None:
                 self._failure = "the store is closed"
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._writer.close()
 
 
 def _leads_to(recovered: Recovered, base: Base) -> bool:

@@ -54,6 +54,11 @@ class Configuration:
     def find(self, name: str) -> MemberInfo | None:
         return next((member for member in self.members if member.name == name), None)
 
+    def has_removed(self, name: str, since: int) -> bool:
+        """Where this is committed: whether the member that came with the entry `since` certainly is none any more."""
+        member = self.find(name)
+        return 0 < since <= self.index if member is None else 0 < since < member.since
+
 
 @dataclass(frozen=True, slots=True)
 class Members:

@@ -1,40 +1,37 @@
 """The replication engine: PySyncObj's Raft, without its files, its threads, its tick, its sockets and its pickles.
 
-What is used of it is the core of the protocol: the member's state, terms and votes kept in the journal, the election,
-the commit rule, and the order in which entries are applied. It is turned by hand: `tick` looks once at proposals,
-deadlines and the commit index, and `receive` takes one message.
-
-What is replaced is what would lose or confuse data (each has its test):
+It is turned by hand: `tick` looks once at proposals, deadlines and the commit index, and `receive` takes one message.
+PySyncObj's core (`engine`) decides on state, terms, votes and the order of application; what would lose or confuse data
+is replaced (each has its test):
 
 * It would unpickle what it finds in an entry or a message. Its pickle module is taken away, entries and messages are
   encoded by us.
 * It would drop entries that it already has when a message is repeated: `reconcile` decides instead.
 * Its acknowledgements carry no term, and promise what may not be on the disk yet: ours carry the term and the number
   of what they answer, and wait for the disk (`replication`, `_acknowledge`).
-* It counts a vote that is delivered twice as two. A voter counts once.
-* A member that comes back would depose a healthy leader: a candidate first asks whether it would be elected
-  (pre-vote; Ongaro's thesis, section 9.6), and nobody elects another while hearing from a leader.
+* It counts a vote that is delivered twice as two. A voter counts once (`elections`).
+* A member that comes back would depose a healthy leader: pre-vote (`elections`).
 * A leader that was cut off would believe in itself: it steps down when no majority answers for an election's time.
+* Its members could be changed while an earlier change is not committed, and learners would count: which ones there are
+  is read off our log (`configurations`), and whose majority counts, off the configuration that is in force.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Final
 
-from pysyncobj import SyncObj
-from pysyncobj.node import Node
-
 from orchestrator.clock import Clock
-from orchestrator.store.engine import Member, Outlet, configuration, engine_clock
+from orchestrator.store.configurations import CHANGE, Configurations, encode_configuration
+from orchestrator.store.elections import Elections
+from orchestrator.store.engine import Engine, engine_clock
 from orchestrator.store.errors import StoreCorrupt
-from orchestrator.store.journal import DurableJournal
+from orchestrator.store.giving_up import NO_OP
 from orchestrator.store.log import Base, Log
-from orchestrator.store.membership import Members
+from orchestrator.store.membership import FIRST_INDEX, Configuration, MemberInfo, Members
 from orchestrator.store.reconcile import Offer, Refuse, reconcile
-from orchestrator.store.replication import Peer, Replication, Supplier
+from orchestrator.store.replication import Host, Peer, Replication
 from orchestrator.store.v1.raft_pb2 import (
     Appended,
     AppendEntries,
@@ -42,23 +39,19 @@ from orchestrator.store.v1.raft_pb2 import (
     Proposal,
     ReadIndex,
     ReadIndexReply,
-    RequestVote,
     TimeoutNow,
-    Vote,
 )
 from orchestrator.store.wire import Wire
 
 REGULAR: Final = b"\x00"
 """The first byte of an entry that carries a command of ours."""
-_NO_OP_KIND: Final = b"\x01"
-_FOLLOWER: Final = 0
-_NOBODY: Final[Node | None] = None
 
 
-class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
+class Raft:
     """One member. `apply` is called with each committed command, once and in log order.
 
-    `fresh` is called with (id, index) when a `read_index` of this member has been answered.
+    `fresh` is called with (id, index) when a `read_index` of this member has been answered. `configuration` is the one
+    behind which the log begins, `since` the entry that made this member one; 0: it has not been told.
     """
 
     def __init__(
@@ -72,60 +65,77 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         clock: Clock,
         chance: random.Random,
         fresh: Callable[[int, int], None],
-        supplier: Supplier,
+        host: Host,
+        configuration: Configuration | None = None,
+        since: int = FIRST_INDEX,
     ) -> None:
         self._log = log
         self._apply = apply
         self._wire = wire
         self._clock = clock
-        self._chance = chance
         self._fresh = fresh
-        self._supplier = supplier
+        self._host = host
         self._timing = members.timing
         self.member = members.name
-        self.others = tuple(sorted(members.others))
+        self.since = since
+        self.removed = ""
+        """Why this member is none any more."""
         self.replication: Replication | None = None
         """While this member leads."""
+        self.configurations = Configurations(configuration or members.first(), log.entries)
+        self._known_commit = 0
+        """What the leader says is committed; more than this member has applied, while it is not on its own disk."""
         self._held: list[tuple[int, str, Message]] = []
-        self._round = 0
-        self._granted: set[str] = set()
-        self._transferring = False
+        self._transfer: tuple[str, float] | None = None
+        """Who is to take over, and when this member goes on by itself after all."""
         engine_clock.time = clock.monotonic()
-        self._heard = 0.0
-        self._stand_at = 0.0
-        self._wait_for_leader()
-        super().__init__(
-            Member(self.member),
-            [Member(name) for name in self.others],
-            conf=configuration(DurableJournal(log), self._timing.election),
-            transportClass=partial(Outlet, say=self._say_vote),
+        self._elections = Elections(
+            self.member,
+            log,
+            self.configurations,
+            timing=members.timing,
+            wire=wire,
+            clock=clock,
+            chance=chance,
+            own=self._own,
         )
-        for node in self.otherNodes:
-            # PySyncObj sends to connected nodes only; what is connected is the wire's business.
-            self._SyncObj__onNodeConnected(node)
-        # A snapshot has brought the state up to here; PySyncObj would learn that from a pickle.
-        self._SyncObj__raftLastApplied = max(1, base.index)
+        self._engine = Engine(
+            self.member,
+            log,
+            base.index,
+            election=members.timing.election,
+            apply=self._apply_entry,
+            ask=self._elections.ask,
+            vote=self._elections.vote,
+        )
+        self._elections.bind(self._engine)
+        self._set_members()
 
     # What the store asks and does.
 
     @property
     def leads(self) -> bool:
-        return bool(self._isLeader())
+        return self._engine.leads
 
     @property
     def leader(self) -> str | None:
-        node = self._getLeader()
-        return None if node is None else node.id
+        return self._engine.leader
+
+    @property
+    def term(self) -> int:
+        return self._engine.term
+
+    @property
+    def last_index(self) -> int:
+        return self._log.next_index - 1
 
     @property
     def commit(self) -> int:
-        index: int = self.raftCommitIndex
-        return index
+        return self._engine.commit
 
     @property
     def applied_index(self) -> int:
-        index: int = self.raftLastApplied
-        return index
+        return self._engine.applied
 
     def applied(self) -> Base:
         """The last applied entry."""
@@ -136,142 +146,236 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         return self.leads and self.applied_index == self._log.next_index - 1
 
     @property
+    def configuration(self) -> Configuration:
+        """The one in force."""
+        return self.configurations.latest
+
+    @property
+    def is_sole_voter(self) -> bool:
+        """Whether this member decides by itself; there may be learners."""
+        return self.configuration.voters == [self.member] and self._own() is not None
+
+    @property
+    def is_alone(self) -> bool:
+        return self.is_sole_voter and len(self.configuration.members) == 1
+
+    @property
+    def transferring(self) -> bool:
+        """Whether this leader lets nothing more be proposed, so that another can catch up and take over."""
+        return self._transfer is not None
+
+    @property
     def deadline(self) -> float:
         """When this member has something to do even if nothing happens."""
         if self.replication is not None:
             return min((peer.beat for peer in self.replication.peers.values()), default=float("inf"))
-        return self._stand_at
+        return self._elections.stand_at if self._elections.may_stand else float("inf")
 
     def propose(self, command: bytes) -> None:
         """Append a command with the next tick, or have the leader do so; nobody says whether it arrived."""
         if self.leads:
-            self._applyCommand(REGULAR + command, None)
+            self._engine.append(REGULAR + command)
         elif (leader := self.leader) is not None:
             self.say(leader, Message(proposal=Proposal(command=command)))
+
+    def change(self, members: tuple[MemberInfo, ...]) -> int:
+        """Append a configuration; its index. For a leader, right behind a tick; a new member's `since` is given."""
+        configuration = Configuration(members, self._log.next_index)
+        command = CHANGE + encode_configuration(configuration)
+        self._log.append(command, configuration.index, self._engine.term)
+        self.configurations.appended(command, configuration.index)
+        self._reconfigure()
+        self.send()
+        return configuration.index
+
+    def may_read(self) -> bool:
+        """Whether what this member has applied is certain to be all there is, without asking anybody."""
+        replication = self.replication
+        return (
+            replication is not None
+            and self.leads
+            and self.applied_index >= replication.first_index
+            and replication.holds_lease(self._clock.monotonic())
+        )
 
     def read_index(self, id: int) -> None:
         """Ask how far to apply before a read is fresh."""
         if self.replication is not None:
-            self.replication.read_index(self.member, id, self.commit)
-            self._answer_reads()
+            self._asked_read_index(self.member, id)
         elif (leader := self.leader) is not None:
             self.say(leader, Message(read_index=ReadIndex(id=id)))
 
     def tick(self) -> None:
         """Commit and apply what can be, then append what was proposed. Only to be called while the log is flushed."""
         now = engine_clock.time = self._clock.monotonic()
-        if not self.leads and self.others and now >= self._stand_at:
-            self._ask_around(now)
-        if self.replication is not None and self.others:
-            for node in self.otherNodes:
-                peer = self.replication.peers[node.id]
-                self._SyncObj__lastResponseTime[node] = peer.heard
-                self._SyncObj__raftMatchIndex[node] = peer.match
-        self.doTick(0)
+        if not self.leads and self._may_stand and now >= self._elections.stand_at:
+            self._elections.ask_around()
+        agreed, heard = 0, now
+        if self.replication is not None:
+            agreed, heard = self.replication.agreed(self._log.durable_index), self.replication.heard(now)
+        elif (commit := min(self._known_commit, self._log.durable_index)) > self.commit:
+            self._engine.commit_up_to(commit)
+            self._log.commit = commit
+        self._engine.turn(agreed, heard)
         self._follow_state()
+        self.configurations.applied(self.applied_index)
         self.send()
+        self._look_for_removal()
+        if self._transfer is not None:
+            self._go_on_with_transfer(now)
+
+    def disk_full(self) -> None:
+        """The log has given up what was not on the disk yet: nothing of it was promised. Others should lead."""
+        last = self.last_index
+        self._held = [held for held in self._held if held[0] <= last]
+        self._known_commit = min(self._known_commit, last)
+        if self.configurations.truncated(last + 1):
+            self._reconfigure()
+        if self.leads and not self.is_sole_voter:
+            self._engine.step_down()
+        self._follow_state()
+
+    @property
+    def _may_stand(self) -> bool:
+        return self._elections.may_stand and (not self._log.full or self.is_sole_voter)
+
+    def destroy(self) -> None:
+        self._engine.destroy()
 
     def send(self) -> None:
         """Send followers what they lack; also while the disk is at work, beside which it goes on."""
-        if self.replication is not None and self.others:
+        if self.replication is not None and self.replication.peers:
             self.replication.replicate(self._clock.monotonic(), self.commit)
 
     def flushed(self) -> None:
         """The log has been flushed: say what may now be promised."""
         held, self._held = self._held, []
         for match, member, message in held:
-            if message.term == self.raftCurrentTerm:
+            if message.term == self._engine.term:
                 self._acknowledge(match, member, message)
 
-    def hand_over(self) -> None:
-        """Have the follower that has most take over the lead, if one is up to date."""
-        if self.replication is None:
-            return
-        best = max(self.replication.peers.values(), key=lambda peer: peer.match, default=None)
-        if best is not None and best.match == self._log.next_index - 1:
-            self.say(best.name, Message(timeout_now=TimeoutNow()))
+    # Handing over.
+
+    def hand_over(self, target: str = "") -> None:
+        """Have this voter take over; empty: whichever has most. It is given an election's time."""
+        if self.replication is not None and (target := target or self._most_advanced()):
+            self._transfer = (target, self._clock.monotonic() + self._timing.election)
+
+    def _most_advanced(self) -> str:
+        assert self.replication is not None
+        peers = self.replication.peers
+        silent_since = self._clock.monotonic() - self._timing.election
+        voters = [peers[name] for name in self.configuration.voters if name != self.member]
+        best = max(voters, key=lambda peer: (peer.heard > silent_since, peer.match), default=None)
+        return best.name if best is not None else ""
+
+    def _go_on_with_transfer(self, now: float) -> None:
+        """As soon as the target has everything, tell it to stand, again and again: the message may get lost."""
+        assert self._transfer is not None
+        target, give_up = self._transfer
+        replication = self.replication
+        if replication is None or target not in replication.peers or now >= give_up:
+            self._transfer = None
+        elif replication.peers[target].match == self._log.next_index - 1:
+            replication.give_up_lease()
+            self.say(target, Message(timeout_now=TimeoutNow()))
 
     # Messages.
 
     def receive(self, member: str, message: Message) -> None:
         """One message of another member. Raises StoreCorrupt, and StoreUnavailable when a vote cannot be written."""
-        if member not in self.others:
-            return
         engine_clock.time = self._clock.monotonic()
+        replication = self.replication
         match message.WhichOneof("body"):
             case "request_vote":
-                self._asked_for_vote(member, message, message.request_vote)
+                self._elections.asked(member, message, message.request_vote)
             case "vote":
-                self._heard_vote(member, message, message.vote)
+                if message.vote.granted:
+                    self._elections.heard_vote(member, message, message.vote)
+                else:
+                    self._catch_up_with_term(message.term)
             case "append_entries":
                 self._append(member, message, message.append_entries)
             case "appended":
                 self._catch_up_with_term(message.term)
-                if self.replication is not None and message.term == self.raftCurrentTerm:
-                    self.replication.appended(member, message.sequence, message.appended, self._clock.monotonic())
+                if replication is not None and message.term == self._engine.term and member in replication.peers:
+                    replication.appended(member, message.sequence, message.appended, self._clock.monotonic())
                     self._answer_reads()
             case "proposal":
-                if self.leads:
-                    self._applyCommand(REGULAR + message.proposal.command, None)
+                if self.leads and not self.transferring:
+                    self._engine.append(REGULAR + message.proposal.command)
             case "read_index":
-                if self.replication is not None:
-                    self.replication.read_index(member, message.read_index.id, self.commit)
+                if replication is not None:
+                    self._asked_read_index(member, message.read_index.id)
             case "read_index_reply":
-                self._fresh(message.read_index_reply.id, message.read_index_reply.index)
+                if message.term == self._engine.term:
+                    self._fresh(message.read_index_reply.id, message.read_index_reply.index)
             case "snapshot_chunk":
-                if message.term >= self.raftCurrentTerm:
+                if message.term >= self._engine.term:
                     self._follow(member, message.term)
-                    self._supplier.chunk(member, message.snapshot_chunk)
+                    self._host.chunk(member, message.snapshot_chunk)
             case "snapshot_received":
-                if self.replication is not None and message.term == self.raftCurrentTerm:
-                    self.replication.peers[member].heard = self._clock.monotonic()
-                    self._supplier.received(member, message.snapshot_received)
+                if replication is not None and message.term == self._engine.term and member in replication.peers:
+                    replication.peers[member].heard = self._clock.monotonic()
+                    self._host.received(member, message.snapshot_received)
             case "timeout_now":
-                if message.term == self.raftCurrentTerm and self.leader == member:
-                    self._stand(transferring=True)
+                if message.term == self._engine.term and self.leader == member and self._may_stand:
+                    self._elections.stand(transferring=True)
+            case "removed":
+                if message.removed.configuration > self.since and self._is_certain_member():
+                    self.removed = f"{self.member} is no member of this store any more: {member} says so"
         self._follow_state()
 
     def say(self, member: str, message: Message) -> None:
-        message.term = self.raftCurrentTerm
+        message.term = self._engine.term
         self._wire.send(member, message)
+
+    def _asked_read_index(self, member: str, id: int) -> None:
+        assert self.replication is not None
+        if self.may_read():
+            self._answer_read(member, id, self.commit)
+        else:
+            self.replication.read_index(member, id, self.commit)
+            self._answer_reads()
 
     def _answer_reads(self) -> None:
         assert self.replication is not None
         for member, id, index in self.replication.fresh_reads():
-            if member == self.member:
-                self._fresh(id, index)
-            else:
-                self.say(member, Message(read_index_reply=ReadIndexReply(id=id, index=index)))
+            self._answer_read(member, id, index)
+
+    def _answer_read(self, member: str, id: int, index: int) -> None:
+        if member == self.member:
+            self._fresh(id, index)
+        else:
+            self.say(member, Message(read_index_reply=ReadIndexReply(id=id, index=index)))
 
     def _catch_up_with_term(self, term: int) -> None:
         """Raft, section 5.1: whoever hears of a later term follows."""
-        if term > self.raftCurrentTerm:
-            self._SyncObj__setCurrentTerm(term, None)
-            self._SyncObj__setState(_FOLLOWER)
-            self._SyncObj__raftLeader = _NOBODY
+        if term > self._engine.term:
+            self._engine.take_term(term)
 
     def _follow_state(self) -> None:
         """Begin or end the work of a leader as PySyncObj has decided."""
-        term: int = self.raftCurrentTerm
         if not self.leads:
             if self.replication is not None:
-                self._wait_for_leader()
-            self.replication = None
+                self._elections.wait()
+            self.replication = self._transfer = None
         elif self.replication is None:
             self.replication = Replication(
                 self._log,
                 self._wire,
-                self.others,
-                term,
-                first_index=self._SyncObj__noopIDx,
+                self.member,
+                self.configuration,
+                self._engine.term,
+                first_index=self._engine.first_of_term,
                 now=self._clock.monotonic(),
-                heartbeat=self._timing.heartbeat,
+                timing=self._timing,
                 lagging=self._lags,
             )
 
     def _lags(self, peer: Peer) -> None:
         assert self.replication is not None
-        self._supplier.lagging(self.replication, peer)
+        self._host.lagging(self.replication, peer)
 
     # Following.
 
@@ -280,37 +384,47 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._catch_up_with_term(term)
         if self.leads:
             raise StoreCorrupt(f"{leader} and {self.member} both lead in term {term}")
-        self._SyncObj__setState(_FOLLOWER)
-        self._SyncObj__raftLeader = Member(leader)
-        self._SyncObj__raftElectionDeadline = float("inf")
-        self._wait_for_leader()
-        self._heard = self._clock.monotonic()
+        self._engine.follow(leader)
+        self._elections.heard_leader()
 
-    def install(self, base: Base) -> None:
+    def install(self, base: Base, configuration: Configuration | None) -> None:
         """The state and the log are now those behind another member's snapshot."""
-        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = base.index
+        self._engine.install(base.index)
         self._held = [held for held in self._held if held[0] <= base.index]
+        self.configurations.installed(base.index, configuration)
+        self._reconfigure()
 
     def _append(self, leader: str, message: Message, body: AppendEntries) -> None:
-        if message.term < self.raftCurrentTerm:
+        if message.term < self._engine.term:
             # The answer's term tells an old leader that it is one.
             self.say(leader, Message(sequence=message.sequence, appended=Appended(success=False)))
             return
         self._follow(leader, message.term)
+        if body.since > self.since:
+            self._told_since(leader, body.since)
+            if self.removed:
+                return
         offered = [(entry.command, entry.index, entry.term) for entry in body.entries]
-        verdict = reconcile(self._log.entries, self.commit, Offer(body.previous_index, body.previous_term, offered))
+        committed = max(self.commit, self._known_commit)
+        verdict = reconcile(self._log.entries, committed, Offer(body.previous_index, body.previous_term, offered))
         if isinstance(verdict, Refuse):
             refusal = Appended(success=False, resume_index=verdict.resume)
             self.say(leader, Message(sequence=message.sequence, appended=refusal))
             return
+        if self._log.full and (verdict.truncate or verdict.entries):
+            refusal = Appended(success=False, full=True, resume_index=self._log.next_index)
+            self.say(leader, Message(sequence=message.sequence, appended=refusal))
+            return
+        changed = False
         if verdict.truncate:
             self._log.truncate(verdict.truncate)
+            changed = self.configurations.truncated(verdict.truncate)
         for command, index, term in verdict.entries:
             self._log.append(command, index, term)
-        commit = min(body.commit_index, verdict.match)
-        if commit > self.commit:
-            self._SyncObj__raftCommitIndex = commit
-            self._log.commit = commit
+            changed |= self.configurations.appended(command, index)
+        if changed:
+            self._reconfigure()
+        self._known_commit = max(self._known_commit, min(body.commit_index, verdict.match))
         answer = Message(
             term=message.term, sequence=message.sequence, appended=Appended(success=True, match_index=verdict.match)
         )
@@ -322,103 +436,53 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         else:
             self._held.append((match, leader, answer))
 
-    # Electing.
+    def _apply_entry(self, entry: bytes) -> None:
+        if entry[:1] == REGULAR:
+            self._apply(entry[1:])
+        elif entry[:1] != CHANGE and entry != NO_OP:
+            raise StoreCorrupt(f"the log holds an entry of the unknown kind {entry[:1].hex() or 'none'}")
 
-    def _wait_for_leader(self) -> None:
-        election = self._timing.election
-        self._stand_at = self._clock.monotonic() + election * (1 + self._chance.random())
+    # Being a member.
 
-    def _ask_around(self, now: float) -> None:
-        """Ask the others whether they would elect this member; its term does not change by that."""
-        self._wait_for_leader()
-        self._SyncObj__raftLeader = _NOBODY
-        self._round += 1
-        self._granted = {self.member}
-        term = self.raftCurrentTerm + 1
-        for other in self.others:
-            self._wire.send(other, Message(term=term, sequence=self._round, request_vote=self._candidacy(True)))
+    def _own(self) -> MemberInfo | None:
+        """This member in the configuration in force; one of its name that was there before it is another."""
+        own = self.configuration.find(self.member)
+        return own if own is not None and own.since == self.since else None
 
-    def _candidacy(self, considered: bool) -> RequestVote:
-        _, index, term = self._log.entries[-1]
-        transfer = self._transferring and not considered
-        return RequestVote(last_index=index, last_term=term, considered=considered, transfer=transfer)
+    def _is_certain_member(self) -> bool:
+        own = self.configurations.at(self.commit).find(self.member)
+        return own is not None and own.since == self.since
 
-    def _stand(self, *, transferring: bool) -> None:
-        """Be a candidate with the next tick."""
-        self._granted = {self.member}
-        self._transferring = transferring
-        self._SyncObj__raftElectionDeadline = float("-inf")
-        self._stand_at = self._clock.monotonic() + self._timing.election * (1 + self._chance.random())
-
-    def _asked_for_vote(self, member: str, message: Message, asked: RequestVote) -> None:
-        faithful = self.leads or (
-            self.leader is not None and self._clock.monotonic() < self._heard + self._timing.election
-        )
-        if faithful and not asked.transfer and message.term > self.raftCurrentTerm:
+    def _told_since(self, leader: str, since: int) -> None:
+        """The leader takes this for the member that came with a later entry than this one knows of."""
+        if self.since and self._is_certain_member():
+            self.removed = f"{self.member} was removed, and another takes its place: {leader} says so"
             return
-        _, index, term = self._log.entries[-1]
-        current = (asked.last_term, asked.last_index) >= (term, index)
-        if asked.considered:
-            granted = current and message.term > self.raftCurrentTerm
-            answer = Message(sequence=message.sequence, vote=Vote(granted=granted, considered=True))
-            answer.term = message.term if granted else self.raftCurrentTerm
-            self._wire.send(member, answer)
-        elif message.term < self.raftCurrentTerm:
-            self.say(member, Message(vote=Vote(granted=False)))
-        else:
-            self._engine_receives(
-                member,
-                {
-                    "type": "request_vote",
-                    "term": message.term,
-                    "last_log_index": asked.last_index,
-                    "last_log_term": asked.last_term,
-                },
-            )
+        self.since = since
+        self._host.joined(since)
+        self._reconfigure()
 
-    def _heard_vote(self, member: str, message: Message, vote: Vote) -> None:
-        if not vote.granted:
-            self._catch_up_with_term(message.term)
-        elif vote.considered:
-            mine = message.sequence == self._round and message.term == self.raftCurrentTerm + 1
-            if mine and not self.leads and self.leader is None and self._wins(member):
-                self._stand(transferring=False)
-        elif message.term == self.raftCurrentTerm and member not in self._granted:
-            self._granted.add(member)
-            self._engine_receives(member, {"type": "response_vote", "term": message.term})
+    def _look_for_removal(self) -> None:
+        """Stop when it is committed that this member is none; a leader has somebody else take over first."""
+        committed = self.configurations.at(self.applied_index)
+        if self.removed or not committed.has_removed(self.member, self.since):
+            return
+        self.removed = f"{self.member} has been removed from the members of this store"
+        if self.replication is not None and (target := self._most_advanced()):
+            self.replication.give_up_lease()
+            self.say(target, Message(timeout_now=TimeoutNow()))
 
-    def _wins(self, member: str) -> bool:
-        """Whether this voter is the one that makes a majority."""
-        before = len(self._granted)
-        self._granted.add(member)
-        return before < len(self._granted) == (len(self.others) + 1) // 2 + 1
+    def _reconfigure(self) -> None:
+        """Other members than before are in force."""
+        self._set_members()
+        self._host.reconfigured()
 
-    def _say_vote(self, member: str, message: Mapping[str, object]) -> None:
-        """PySyncObj asks for a vote or gives one."""
-        if message["type"] == "request_vote":
-            self.say(member, Message(request_vote=self._candidacy(False)))
-        elif message["type"] == "response_vote":
-            self._wait_for_leader()
-            self.say(member, Message(vote=Vote(granted=True)))
-
-    def _engine_receives(self, member: str, message: Mapping[str, object]) -> None:
-        self._SyncObj__onMessageReceived(Member(member), message)
-
-    # In place of PySyncObj's private methods.
-
-    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802
-        """When PySyncObj stands for election by itself: at once where it is alone, else when `_stand` says so."""
-        return float("inf") if self.others else -1.0
-
-    def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
-        """Everything is sent by `send`."""
-
-    def _SyncObj__doApplyCommand(self, command: bytes) -> None:  # noqa: N802
-        kind = command[:1]
-        if kind == REGULAR:
-            self._apply(command[1:])
-        elif kind != _NO_OP_KIND:
-            raise StoreCorrupt(f"the log holds an entry of the unknown kind {kind.hex() or 'none'}")
-
-    def _SyncObj__parseChangeClusterRequest(self, command: bytes) -> None:  # noqa: N802
-        """No entry changes the membership: such entries would be pickles."""
+    def _set_members(self) -> None:
+        configuration = self.configuration
+        others = [member for member in configuration.members if member.name != self.member]
+        self._engine.set_voters(member.name for member in others if not member.learner)
+        self._wire.set_peers({member.name: member.address for member in others})
+        if self.replication is not None:
+            self.replication.configure(configuration, self._clock.monotonic())
+        if self.is_sole_voter and not self.leads:
+            self._elections.wait()

@@ -31,13 +31,15 @@ class _Question:
 
 
 class Reads:
-    def __init__(self, ask: Callable[[int], None], patience: float) -> None:
+    def __init__(self, ask: Callable[[int], None], patience: float, first_id: int) -> None:
+        """Questions are numbered from `first_id` on, which is another one in every run of the process: an answer to a
+        question of an earlier run may still be on its way."""
         self._ask = ask
-        self._patience = patience
+        self.patience = patience
         self._joining: list[_Reader] = []
         self._question: _Question | None = None
         self._confirmed: list[tuple[int, int, list[_Reader]]] = []
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(first_id)
         self._order = itertools.count()
 
     def __len__(self) -> int:
@@ -46,7 +48,7 @@ class Reads:
 
     def join(self, now: float) -> asyncio.Future[None]:
         """Done when whoever joined may read."""
-        reader = _Reader(asyncio.get_running_loop().create_future(), now + self._patience)
+        reader = _Reader(asyncio.get_running_loop().create_future(), now + self.patience)
         self._joining.append(reader)
         return reader.go
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from orchestrator.store.command import encode_compact, encode_txn
+from orchestrator.store.administration import Kind
+from orchestrator.store.command import encode_compact, encode_grant, encode_keep, encode_revoke, encode_txn
 from orchestrator.store.driver import Driver
-from orchestrator.store.errors import StoreUnavailable
-from orchestrator.store.interface import Compare, Delete, KeyValue, Put, RangeResult, StoreStatus, TxnResult
-from orchestrator.store.watch import HubWatch
+from orchestrator.store.errors import FutureRevision, StoreUnavailable, TooManyLeases
+from orchestrator.store.future_watch import FutureWatch
+from orchestrator.store.interface import Compare, Delete, KeyValue, Put, RangeResult, StoreStatus, TxnResult, Watch
+from orchestrator.store.membership import MemberList
+from orchestrator.store.metrics import Metrics
+from orchestrator.store.v1.raft_pb2 import MemberRequest
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +28,37 @@ class ReplicatedStore(Driver):
     # Reading. A leader that is alone is always up to date: what was acknowledged has been applied.
 
     async def get(self, key: str, *, revision: int = 0, serializable: bool = False) -> KeyValue | None:
-        self._check()
-        if not (self._alone or serializable):
-            await self._be_fresh()
+        await self._can_read(revision, serializable)
         return self._state.get(key, revision)
 
     async def range(
         self, prefix: str, *, start_after: str = "", limit: int = 0, revision: int = 0, serializable: bool = False
     ) -> RangeResult:
-        self._check()
-        if not (self._alone or serializable):
-            await self._be_fresh()
+        await self._can_read(revision, serializable)
         return self._state.range(prefix, start_after=start_after, limit=limit, revision=revision)
 
-    def watch(self, prefix: str, *, after: int) -> HubWatch:
+    def watch(self, prefix: str, *, after: int) -> Watch:
         self._check()
+        if after > self._state.revision:
+            return FutureWatch(after, self.reach, lambda: self._hub.watch(prefix, after))
         return self._hub.watch(prefix, after)
+
+    async def reach(self, revision: int) -> None:
+        self._check()
+        if revision > self._state.revision and not self._alone:
+            # Whoever has heard of it heard it from a member that had applied it: then the leader has committed it.
+            await self._be_fresh()
+        if revision > self._state.revision:
+            raise FutureRevision(revision, self._state.revision)
+
+    async def _can_read(self, revision: int, serializable: bool) -> None:
+        """What stood at a revision stays, so only the present has to be fresh."""
+        if revision:
+            await self.reach(revision)
+            return
+        self._check()
+        if not (self._alone or serializable or self._raft.may_read()):
+            await self._be_fresh()
 
     async def _be_fresh(self) -> None:
         """Return when this member has applied everything that was acknowledged anywhere before the call."""
@@ -53,13 +72,76 @@ class ReplicatedStore(Driver):
 
     async def txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> TxnResult:
         self._check()
-        result = await self._submit(encode_txn(compares, operations, self._settings.limits))
-        assert result is not None
+        frees = all(isinstance(operation, Delete) for operation in operations)
+        result = await self._submit(encode_txn(compares, operations, self._settings.limits), frees=frees)
+        assert isinstance(result, TxnResult)
         return result
 
     async def compact(self, revision: int) -> None:
         self._check()
-        await self._submit(encode_compact(min(max(revision, 0), self._state.revision)))
+        await self._submit(encode_compact(min(max(revision, 0), self._state.revision)), frees=True)
+
+    async def grant_lease(self, ttl: float) -> int:
+        self._check()
+        limit = self._settings.limits.leases
+        if len(self._state.leases) >= limit:
+            raise TooManyLeases(limit)
+        id = await self._submit(encode_grant(ttl))
+        assert isinstance(id, int)
+        return id
+
+    async def keep_lease(self, lease: int) -> float:
+        self._check()
+        ttl = await self._submit(encode_keep(lease))
+        assert isinstance(ttl, int)
+        return ttl / 1000
+
+    async def revoke_lease(self, lease: int) -> None:
+        self._check()
+        await self._submit(encode_revoke(lease))
+
+    async def save_snapshot(self) -> bytes:
+        await self._can_read(0, False)
+        applied = self._raft.applied_index
+        await self._snapshotter.wait()
+        try:
+            if self._snapshotter.base.index < applied:
+                self._check()
+                self._take_snapshot()
+                await self._snapshotter.wait()
+            if self._snapshotter.base.index < applied:
+                raise StoreUnavailable("a snapshot could not be written; the member's log says why")
+            return await self._snapshotter.newest()
+        except OSError as error:
+            raise StoreUnavailable(f"the snapshot cannot be read: {error}") from error
+
+    # Members.
+
+    async def members(self, *, serializable: bool = False) -> MemberList:
+        self._check()
+        if serializable:
+            return self._administration.listing()
+        return await self._administration.ask(MemberRequest.LIST)
+
+    async def add_member(self, name: str, address: str) -> MemberList:
+        return await self._change_members(MemberRequest.ADD, name, address)
+
+    async def promote_member(self, name: str) -> MemberList:
+        return await self._change_members(MemberRequest.PROMOTE, name)
+
+    async def remove_member(self, name: str) -> MemberList:
+        return await self._change_members(MemberRequest.REMOVE, name)
+
+    async def move_member(self, name: str, address: str) -> MemberList:
+        return await self._change_members(MemberRequest.MOVE, name, address)
+
+    async def transfer_leadership(self, name: str = "") -> MemberList:
+        return await self._change_members(MemberRequest.TRANSFER, name)
+
+    async def _change_members(self, kind: Kind, name: str, address: str = "") -> MemberList:
+        self._check()
+        self._check_led()
+        return await self._administration.ask(kind, name, address)
 
     async def wait_ready(self) -> None:
         self._check()
@@ -89,6 +171,8 @@ class ReplicatedStore(Driver):
             keys=len(self._state),
             db_size=self._state.size,
             history_size=self._state.past_size,
+            history_events=len(self._state.history),
+            leases=len(self._state.leases),
             log_size=self._log.size,
             log_first_index=self._snapshotter.base.index + 1,
             log_last_index=self._log.next_index - 1,
@@ -96,8 +180,14 @@ class ReplicatedStore(Driver):
             applied_index=self._raft.applied_index,
             snapshot_index=self._snapshotter.base.index,
             watchers=len(self._hub),
-            fsyncs=self._log.fsyncs,
-            fsync_seconds=self._log.fsync_seconds,
+            fsyncs=self._metrics.fsync.count,
+            fsync_seconds=self._metrics.fsync.sum,
             pending_writes=len(self._writes),
             failure=self._failure,
+            alarms=self._room.alarms,
+            snapshot_age=self._snapshotter.age,
         )
+
+    def metrics(self) -> Metrics:
+        """What this member has counted and timed since it was opened; it goes on counting in it."""
+        return self._metrics

@@ -6,16 +6,24 @@ twice, and a read is fresh once a majority has answered a message that was sent 
 
 Messages follow each other without waiting for answers, up to a window of bytes; what got lost shows when the next
 message is refused, and is sent again from where the follower says.
+
+The lease: whoever has heard this leader elects no other for an election's time. So while less than that has passed
+since the sending of a message that a majority has answered, no other leads, and what this one has committed is all
+there is (Ongaro's thesis, section 6.4.1). The time counts from the sending, on the leader's own monotonic clock, and
+only a part of it is used, because the others' clocks may go faster. A leader that asks somebody to take over gives the
+lease up for the rest of its term: the others may then elect that one at any time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.store.log import Log, LogEntry
+from orchestrator.store.membership import Configuration, Timing
+from orchestrator.store.quorum import reached_by_majority
 from orchestrator.store.v1.raft_pb2 import Appended, AppendEntries, Entry, Message, SnapshotChunk, SnapshotReceived
 from orchestrator.store.wire import Wire
 
@@ -23,6 +31,12 @@ MESSAGE_BYTES = 1 << 20
 """Entries are put into one message up to this; a single larger one has a message of its own."""
 WINDOW_BYTES = 8 << 20
 """How much may be on its way to one follower."""
+LEASE_SHARE = 0.75
+"""Of the election's time: holds while no follower's clock goes faster than 4/3 of the leader's."""
+_FULL_SECONDS = 1.0
+"""How long a follower whose disk is full is left alone."""
+_UNANSWERED = 4096
+"""Messages to one follower whose times of sending are remembered."""
 
 
 @dataclass(slots=True)
@@ -31,10 +45,18 @@ class Peer:
 
     name: str
     next_index: int
+    since: int = 0
+    """To be told to a learner; 0: it knows."""
     match: int = 0
     answered: int = 0
     """The highest number of a message it has answered."""
     heard: float = 0.0
+    confirmed: float = float("-inf")
+    """When the latest message was sent that it has answered."""
+    sent: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_UNANSWERED))
+    """(number, time) of the messages it has not answered yet."""
+    full_until: float = float("-inf")
+    """Its disk is full: until then it is offered nothing."""
     obeyed: int = 0
     """Refusals of messages up to this number are old news."""
     commit_sent: int = 0
@@ -65,12 +87,13 @@ class Replication:
         self,
         log: Log,
         wire: Wire,
-        others: Iterable[str],
+        member: str,
+        configuration: Configuration,
         term: int,
         *,
         first_index: int,
         now: float,
-        heartbeat: float,
+        timing: Timing,
         lagging: Callable[[Peer], None],
     ) -> None:
         """`first_index` is the term's first entry: once it is committed, the commit index is known to be the cluster's.
@@ -79,14 +102,57 @@ class Replication:
         """
         self._log = log
         self._wire = wire
+        self._member = member
         self._term = term
-        self._heartbeat = heartbeat
+        self._timing = timing
         self._lagging = lagging
-        self._first_index = first_index
+        self.first_index = first_index
         self._sequence = 0
         """Of the last round of messages."""
-        self.peers = {name: Peer(name, first_index, heard=now) for name in others}
+        self.peers: dict[str, Peer] = {}
+        self._voters: Sequence[str] = ()
         self._reads: list[_Read] = []
+        self._lease_end = float("-inf")
+        self._lease_given_up = not timing.lease
+        self.configure(configuration, now)
+
+    def configure(self, configuration: Configuration, now: float) -> None:
+        """Other members than before are in force."""
+        before = self.peers
+        self.peers = {}
+        for member in configuration.members:
+            if member.name != self._member:
+                peer = before.get(member.name) or Peer(member.name, self._log.next_index, heard=now)
+                peer.since = member.since if member.learner else 0
+                self.peers[member.name] = peer
+        self._voters = configuration.voters
+        self._renew_lease()
+
+    # What a majority of those with a vote has.
+
+    def agreed(self, own: int) -> int:
+        """Up to which entry a majority has the leader's log on its disk; `own` is the leader's."""
+        return int(reached_by_majority(self._of_voters(own, lambda peer: peer.match)))
+
+    def heard(self, now: float) -> float:
+        """When a majority was last heard of."""
+        return reached_by_majority(self._of_voters(now, lambda peer: peer.heard))
+
+    def _of_voters(self, own: float, of: Callable[[Peer], float]) -> list[float]:
+        # A leader that is being removed leads on until that is committed, and does not count.
+        return [own if name == self._member else of(self.peers[name]) for name in self._voters]
+
+    # The lease.
+
+    def holds_lease(self, now: float) -> bool:
+        return now < self._lease_end and not self._lease_given_up
+
+    def give_up_lease(self) -> None:
+        self._lease_given_up = True
+
+    def _renew_lease(self) -> None:
+        confirmed = reached_by_majority(self._of_voters(float("inf"), lambda peer: peer.confirmed))
+        self._lease_end = confirmed + LEASE_SHARE * self._timing.election
 
     # Sending.
 
@@ -97,10 +163,10 @@ class Replication:
         asked = bool(self._reads) and self._reads[-1].sequence == self._sequence
         for peer in self.peers.values():
             if not self._wire.connected(peer.name):
-                peer.beat = now + self._heartbeat
+                peer.beat = now + self._timing.heartbeat
                 continue
             sent = False
-            while peer.next_index <= last and peer.flight_bytes < WINDOW_BYTES:
+            while peer.next_index <= last and peer.flight_bytes < WINDOW_BYTES and now >= peer.full_until:
                 if peer.next_index <= self._log.entries[0][1]:
                     self._lagging(peer)
                     break
@@ -118,7 +184,9 @@ class Replication:
         elif not previous_term:
             # A sign of life to somebody who is far behind: it meets every log, and tells nothing of it.
             previous = 0
-        body = AppendEntries(previous_index=previous, previous_term=previous_term, commit_index=commit)
+        body = AppendEntries(
+            previous_index=previous, previous_term=previous_term, commit_index=commit, since=peer.since
+        )
         size = 0
         for command, index, term in entries:
             body.entries.append(Entry(index=index, term=term, command=command))
@@ -127,8 +195,10 @@ class Replication:
             peer.next_index = body.entries[-1].index + 1
             peer.flight.append((peer.next_index - 1, size))
             peer.flight_bytes += size
+        if not peer.sent or peer.sent[-1][0] != self._sequence:
+            peer.sent.append((self._sequence, now))
         peer.commit_sent = commit
-        peer.beat = now + self._heartbeat
+        peer.beat = now + self._timing.heartbeat
         self._wire.send(peer.name, Message(term=self._term, sequence=self._sequence, append_entries=body))
 
     def _entries(self, index: int) -> list[LogEntry]:
@@ -141,6 +211,9 @@ class Replication:
         peer = self.peers[member]
         peer.heard = now
         peer.answered = max(peer.answered, sequence)
+        while peer.sent and peer.sent[0][0] <= sequence:
+            peer.confirmed = peer.sent.popleft()[1]
+        self._renew_lease()
         if answer.success:
             peer.match = max(peer.match, answer.match_index)
             peer.next_index = max(peer.next_index, peer.match + 1)
@@ -148,29 +221,28 @@ class Replication:
                 peer.flight_bytes -= peer.flight.popleft()[1]
         elif sequence > peer.obeyed:
             peer.obeyed = self._sequence
+            if answer.full:
+                peer.full_until = now + _FULL_SECONDS
             peer.go_to(min(max(answer.resume_index, peer.match + 1), self._log.next_index))
 
     # Reading.
 
     def read_index(self, member: str, id: int, commit: int) -> None:
         """Somebody wants to know how far to apply before reading; `fresh_reads` has the answer when it is certain."""
-        self._reads.append(_Read(self._sequence + 1, member, id, max(commit, self._first_index)))
+        self._reads.append(_Read(self._sequence + 1, member, id, max(commit, self.first_index)))
 
     def fresh_reads(self) -> list[tuple[str, int, int]]:
         """(member, id, index) of the reads that a majority has confirmed since they were asked."""
         if not self._reads:
             return []
-        answered = sorted((peer.answered for peer in self.peers.values()), reverse=True)
-        # This member is one of the majority itself.
-        needed = (len(answered) + 1) // 2
-        confirmed = answered[needed - 1] if needed else self._sequence + 1
+        confirmed = reached_by_majority(self._of_voters(float("inf"), lambda peer: peer.answered))
         fresh = [read for read in self._reads if read.sequence <= confirmed]
         self._reads = [read for read in self._reads if read.sequence > confirmed]
         return [(read.member, read.id, read.index) for read in fresh]
 
 
-class Supplier(Protocol):
-    """Whoever brings followers what is not in memory: the store."""
+class Host(Protocol):
+    """Whom the engine works for: brings followers what is not in memory, and hears of changes of the members."""
 
     def lagging(self, replication: Replication, peer: Peer) -> None:
         """This follower's next entry is not in memory."""
@@ -180,6 +252,12 @@ class Supplier(Protocol):
 
     def received(self, member: str, answer: SnapshotReceived) -> None:
         """A follower says what it has of the snapshot it is sent."""
+
+    def reconfigured(self) -> None:
+        """Other members than before are in force."""
+
+    def joined(self, since: int) -> None:
+        """This member has been told which entry made it a member: to be remembered, durably, before this returns."""
 
 
 def take(entries: list[LogEntry], position: int) -> list[LogEntry]:

@@ -1,4 +1,4 @@
-"""How much history is kept: so many revisions, so many seconds, so many bytes, whichever is least.
+"""How much history is kept: so many changes, so many seconds, so many bytes, whichever is least.
 
 `Retention` remembers which revision was current when; `due` names the revision to compact to. It is asked now and then;
 it neither waits nor compacts.
@@ -16,7 +16,7 @@ from orchestrator.store.state import State
 class Kept:
     """The limits of the history. They may be exceeded by a quarter before compaction comes."""
 
-    revisions: int = 10_000
+    events: int = 10_000
     seconds: float = 300.0
     size: int = 64 << 20
 
@@ -31,14 +31,17 @@ class Retention:
     def sample(self, now: float, revision: int) -> None:
         """Note, on a monotonic clock, that `revision` is current."""
         self._samples.append((now, revision))
+        # Of those that are old enough the newest says everything.
+        while len(self._samples) > 1 and self._samples[1][0] <= now - self._kept.seconds:
+            self._samples.popleft()
 
     def due(self, now: float, state: State) -> int:
         """The revision to compact to; 0: nothing is due."""
+        kept = self._kept
         target = 0
-        if state.revision - state.compacted > self._kept.revisions * 5 // 4:
-            target = state.revision - self._kept.revisions
-        if state.past_size > self._kept.size * 5 // 4 and not state.pinned:
-            target = max(target, state.revision_leaving(self._kept.size))
-        while self._samples and self._samples[0][0] <= now - self._kept.seconds:
-            target = max(target, self._samples.popleft()[1])
+        many = len(state.history) > kept.events * 5 // 4 or state.past_size > kept.size * 5 // 4
+        if many and not state.pinned:
+            target = state.revision_leaving(size=kept.size, events=kept.events)
+        if self._samples and self._samples[0][0] <= now - kept.seconds:
+            target = max(target, self._samples[0][1])
         return target if target > state.compacted else 0

@@ -1,9 +1,9 @@
 """Recovery: reading the log's segments back and deciding what of them counts.
 
-A segment is a file of frames named by its serial number. Only the last segment may end in bytes that are no frame: a
-write the power cut short, which nobody was told had happened. Those are reported, to be cut off. Anything else that
-does not check is damage, and damage is refused with the file and the offset: a store that skipped it would be missing
-writes it had acknowledged.
+A segment is a file of frames named by its serial number. Behind its frames it may have zeros, which are space reserved
+for more. Only the last segment may end in other bytes that are no frame: a write the power cut short, which nobody was
+told had happened (`tail` tells). Those are reported, to be cut off. Anything else that does not check is damage, and
+damage is refused with the file and the offset: a store that skipped it would be missing writes it had acknowledged.
 
 The log is the unbroken run of serial numbers up to the last. Segments before a gap are leftovers of a removal that the
 power interrupted; whether something is really missing shows when the log is held against the snapshot.
@@ -19,8 +19,9 @@ from typing import Final
 
 from orchestrator.store.errors import StoreCorrupt
 from orchestrator.store.files import Files
-from orchestrator.store.frame import Frame, frame_behind, frames
+from orchestrator.store.frame import Frame, frames
 from orchestrator.store.record import Entry, Header, Truncate, Vote, decode_header, decode_records
+from orchestrator.store.tail import Kind, judge
 
 _NAME = re.compile(r"log-(\d{10})")
 
@@ -56,6 +57,8 @@ class Recovered:
     """The number of the next frame of the last segment."""
     torn: int = 0
     """Bytes behind the last segment's end that were never acknowledged."""
+    allocated: int = 0
+    """The size of the last segment's file, as far as it is frames and zeros."""
 
 
 def segment_name(serial: int) -> str:
@@ -79,15 +82,16 @@ def _read_segment(recovered: Recovered, path: Path, serial: int, data: bytes, *,
     end = found[-1].end if found else 0
     if not found:
         raise StoreCorrupt(f"{path} is damaged at offset 0: its header does not check")
-    if end < len(data):
-        behind = frame_behind(data, end, len(found))
-        if behind is not None or not last:
-            where = f", but whole records follow at offset {behind}" if behind is not None else " of a finished segment"
-            raise StoreCorrupt(
-                f"{path} is damaged at offset {end}: the record there does not check{where}. Nothing was changed; "
-                "restore the directory from a snapshot"
-            )
-        recovered.torn = len(data) - end
+    tail = judge(data, end, len(found))
+    if tail.kind is Kind.TORN and not last:
+        tail = tail._replace(kind=Kind.DAMAGED, why="in a finished segment")
+    if tail.kind is Kind.DAMAGED:
+        raise StoreCorrupt(
+            f"{path} is damaged at offset {end}: the record there does not check, {tail.why}. Nothing was changed; "
+            "restore the directory from a snapshot"
+        )
+    recovered.torn = len(data) - end if tail.kind is Kind.TORN else 0
+    recovered.allocated = end if recovered.torn else len(data)
     try:
         truncates = _replay(recovered, decode_header(found[0].payload), serial, found[1:])
     except StoreCorrupt as error:

@@ -2,8 +2,8 @@
 
 A snapshot is written beside the running store, page by page in a worker thread, and takes its name only when it is
 whole and on the disk; a file with that name is therefore complete, and one that does not check is damage, not an
-accident. Its frames: a head (which entry it covers, at which revision), the sessions, pages of keys, an end that says
-how many.
+accident. Its frames: a head (which entry it covers, at which revision), the sessions, the configuration, the leases,
+pages of keys, an end that says how many.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +19,22 @@ from orchestrator.store.errors import StoreCorrupt
 from orchestrator.store.files import File, Files
 from orchestrator.store.frame import encode, frames
 from orchestrator.store.interface import KeyValue
+from orchestrator.store.leases import Lease, Leases
 from orchestrator.store.log import Base
 from orchestrator.store.sessions import Session
+from orchestrator.store.state import State
 
-MAGIC = b"NVSNAP\x02\x00"
-"""Ends with the format's version; version 1 had no sessions and is read too."""
-_WITHOUT_SESSIONS = b"NVSNAP\x01\x00"
+MAGIC = b"NVSNAP\x03\x00"
+"""Ends with the format's version. Version 1, which had no sessions, and version 2, which had no configuration and no
+leases, are read too."""
+_VERSIONS = {b"NVSNAP\x01\x00": 1, b"NVSNAP\x02\x00": 2, MAGIC: 3}
 _HEAD = struct.Struct("<8sQQQ")
 _END = struct.Struct("<8sQ")
 _END_MAGIC = b"NVSNAPND"
-_ITEM = struct.Struct("<HIQQ")
+_ITEM = struct.Struct("<HIQQQ")
+_ITEM_BEFORE_LEASES = struct.Struct("<HIQQ")
+_LEASES_HEAD = struct.Struct("<Q")
+_LEASE = struct.Struct("<QQQQ")
 _SESSION = struct.Struct("<BQQI")
 _NAME = re.compile(r"snapshot-(\d{20})")
 _RECEIVED = re.compile(r"received-(\d{20})")
@@ -51,12 +57,31 @@ class Snapshot:
     revision: int
     items: Sequence[KeyValue]
     sessions: Sequence[Session]
+    configuration: bytes = b""
+    """Which members there were, as they encode it; empty: the snapshot does not say."""
+    leases: Sequence[Lease] = ()
+    leases_granted: int = 0
+
+    def state(self) -> State:
+        """The past is not in a snapshot: reads and watches begin at its revision."""
+        leases = Leases(self.leases, granted=self.leases_granted)
+        return State(revision=self.revision, compacted=self.revision, items=self.items, leases=leases)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a snapshot holds beside the keys: copies, as of its entry."""
+
+    sessions: Sequence[Session] = ()
+    configuration: bytes = b""
+    leases: Sequence[Lease] = ()
+    leases_granted: int = 0
 
 
 class SnapshotWriter:
     """Writes one snapshot: `add` pages in key order, then `finish`, or `abandon`. Blocking: for a worker thread."""
 
-    def __init__(self, files: Files, directory: Path, base: Base, revision: int, sessions: Sequence[Session]) -> None:
+    def __init__(self, files: Files, directory: Path, base: Base, revision: int, beside: Beside) -> None:
         self._files = files
         self._directory = directory
         self._path = directory / snapshot_name(base.index)
@@ -65,13 +90,17 @@ class SnapshotWriter:
         self._number = 0
         self._count = 0
         self._append(_HEAD.pack(MAGIC, base.index, base.term, revision))
-        self._append(b"".join(map(_encode_session, sessions)))
+        self._append(b"".join(map(_encode_session, beside.sessions)))
+        self._append(beside.configuration)
+        leases = (_LEASE.pack(each.id, each.ttl, each.remaining, each.renewals) for each in beside.leases)
+        self._append(b"".join((_LEASES_HEAD.pack(beside.leases_granted), *leases)))
 
     def add(self, items: Sequence[KeyValue]) -> None:
         parts: list[bytes] = []
         for item in items:
             key = item.key.encode()
-            parts += (_ITEM.pack(len(key), len(item.value), item.create_revision, item.mod_revision), key, item.value)
+            value = item.value
+            parts += (_ITEM.pack(len(key), len(value), item.create_revision, item.mod_revision, item.lease), key, value)
         self._append(b"".join(parts))
         self._count += len(items)
 
@@ -138,19 +167,24 @@ def parse_snapshot(data: bytes) -> Snapshot:
     if end < len(data) or len(found) < 2:
         raise StoreCorrupt(f"the snapshot is damaged or cut short at offset {end} of {len(data)}")
     head, *pages, last = (frame.payload for frame in found)
-    if len(head) != _HEAD.size or head[:8] not in (MAGIC, _WITHOUT_SESSIONS):
+    version = _VERSIONS.get(head[:8], 0)
+    if len(head) != _HEAD.size or not version:
         raise StoreCorrupt("the snapshot's head is of another format")
+    beside = {1: 0, 2: 1, 3: 3}[version]
+    if len(pages) < beside:
+        raise StoreCorrupt("the snapshot is cut short: what is beside its keys is missing")
     if len(last) != _END.size or last[:8] != _END_MAGIC:
         raise StoreCorrupt("the snapshot is cut short: its end is missing")
     _, index, term, revision = _HEAD.unpack(head)
-    sessions: Sequence[Session] = ()
-    if head[:8] == MAGIC and pages:
-        sessions = _sessions(pages.pop(0))
-    items = [item for page in pages for item in _items(page)]
+    sessions = _sessions(pages[0]) if version >= 2 else ()
+    granted, leases = _leases(pages[2]) if version >= 3 else (0, ())
+    configuration = pages[1] if version >= 3 else b""
+    read = _items if version >= 3 else _items_before_leases
+    items = [item for page in pages[beside:] for item in read(page)]
     _, count = _END.unpack(last)
     if count != len(items):
         raise StoreCorrupt(f"the snapshot says it has {count} keys but holds {len(items)}")
-    return Snapshot(Base(index, term), revision, items, sessions)
+    return Snapshot(Base(index, term), revision, items, sessions, configuration, leases, granted)
 
 
 def _encode_session(session: Session) -> bytes:
@@ -172,14 +206,30 @@ def _sessions(data: bytes) -> Sequence[Session]:
     return sessions
 
 
-def _items(page: bytes) -> Sequence[KeyValue]:
-    items: list[KeyValue] = []
+def _leases(data: bytes) -> tuple[int, Sequence[Lease]]:
+    (granted,) = _LEASES_HEAD.unpack_from(data)
+    return granted, [Lease(*each) for each in _LEASE.iter_unpack(data[_LEASES_HEAD.size :])]
+
+
+def _items(page: bytes) -> Iterator[KeyValue]:
+    unpack, size = _ITEM.unpack_from, _ITEM.size
     offset = 0
     while offset < len(page):
-        key_length, value_length, create_revision, mod_revision = _ITEM.unpack_from(page, offset)
-        key_end = offset + _ITEM.size + key_length
-        offset_end = key_end + value_length
-        key = page[offset + _ITEM.size : key_end].decode()
-        items.append(KeyValue(key, page[key_end:offset_end], create_revision, mod_revision))
-        offset = offset_end
-    return items
+        key_length, value_length, create_revision, mod_revision, lease = unpack(page, offset)
+        begin = offset + size
+        middle = begin + key_length
+        offset = middle + value_length
+        if create_revision == mod_revision:
+            # One number for both: there are as many of them as keys.
+            create_revision = mod_revision
+        yield KeyValue(page[begin:middle].decode(), page[middle:offset], create_revision, mod_revision, lease)
+
+
+def _items_before_leases(page: bytes) -> Iterator[KeyValue]:
+    offset = 0
+    while offset < len(page):
+        key_length, value_length, create_revision, mod_revision = _ITEM_BEFORE_LEASES.unpack_from(page, offset)
+        middle = offset + _ITEM_BEFORE_LEASES.size + key_length
+        key = page[offset + _ITEM_BEFORE_LEASES.size : middle].decode()
+        offset = middle + value_length
+        yield KeyValue(key, page[middle:offset], create_revision, mod_revision)

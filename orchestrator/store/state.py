@@ -4,15 +4,14 @@ It is pure and deterministic: no clock, no file, no randomness, so that every me
 the same order holds the same state and gives the same results. The log decides the order, this module the outcome.
 
 Current versions live in one ordered map. A version that is overwritten or deleted moves to its key's past, a short
-list in revision order, and is noted in a queue ordered by the revision that superseded it; compaction eats that queue
-from the old end, so it costs what it forgets and nothing else. A pin holds the past of one revision while a snapshot
-reads it page by page, although compaction has already declared it gone for everybody else.
+list in revision order; the history of changes says which versions compaction may forget, so compacting costs what it
+forgets and nothing else. A pin holds the past of one revision while a snapshot reads it page by page, although
+compaction has already declared it gone for everybody else.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,21 +19,15 @@ from itertools import islice
 from sortedcontainers import SortedDict, SortedSet
 
 from orchestrator.store.errors import Compacted, FutureRevision
+from orchestrator.store.history import History
 from orchestrator.store.interface import Compare, Delete, Event, KeyValue, Put, RangeResult, TxnResult
+from orchestrator.store.leases import Leases
 
 EMPTY_REVISION = 1
 """The revision of a store nothing was ever written to."""
 
 PAST_LAST_KEY = "\U0010ffff"
 """Above any character that follows a prefix, so that `prefix + PAST_LAST_KEY` ends the prefix's range."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """An old version of a key: what was there from `revision` on; None: nothing was."""
-
-    revision: int
-    version: KeyValue | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +41,32 @@ class Outcome:
 class State:
     """The map, its past, and the two revisions between which it can be read."""
 
-    def __init__(self, *, revision: int = EMPTY_REVISION, compacted: int = 0, items: Iterable[KeyValue] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        revision: int = EMPTY_REVISION,
+        compacted: int = 0,
+        items: Iterable[KeyValue] = (),
+        leases: Leases | None = None,
+    ) -> None:
         self.revision = revision
         self.compacted = compacted
         """Reads below this revision are refused."""
+        self.history = History()
+        """The changes since `compacted`, or since the oldest pin."""
+        self.leases = leases or Leases()
         self._live = SortedDict((item.key, item) for item in items)
-        self._past: dict[str, list[Past]] = {}
+        self._past: dict[str, list[KeyValue]] = {}
         self._past_keys = SortedSet()
-        self._superseded: deque[tuple[int, str, int]] = deque()
-        """(revision that superseded it, key, size) of every version in the past, oldest first."""
         self._pins: list[int] = []
-        self.size = sum(_size(item) for item in self._live.values())
+        self.size = 0
         """Bytes of the current keys and values."""
         self.past_size = 0
         """Bytes of the past versions."""
+        for item in self._live.values():
+            self.size += _size(item)
+            if item.lease:
+                self.leases.attach(item.lease, item.key)
 
     def __len__(self) -> int:
         return len(self._live)
@@ -79,10 +84,22 @@ class State:
         at = revision or self.revision
         if at == self.revision:
             return self._range_now(prefix, start_after, limit)
-        everything = [item for key in self._keys_ever(prefix) if (item := self._at(key, at)) is not None]
-        first = bisect_right(everything, start_after, key=lambda item: item.key) if start_after else 0
-        page = everything[first : first + limit] if limit else everything[first:]
-        return RangeResult(page, at, first + len(page) < len(everything), len(everything))
+        first = max(prefix, start_after) if start_after else prefix
+        versions = (self._at(key, at) for key in self._keys_ever(first, prefix + PAST_LAST_KEY))
+        found = (item for item in versions if item is not None and item.key != start_after)
+        page = list(islice(found, limit)) if limit else list(found)
+        more = bool(limit) and next(found, None) is not None
+        return RangeResult(page, at, more, self._count_then(prefix, at))
+
+    def _count_then(self, prefix: str, revision: int) -> int:
+        """How many keys there were: as many as now, but for those made and deleted since."""
+        count = self._live.bisect_right(prefix + PAST_LAST_KEY) - self._live.bisect_left(prefix)
+        for event in self.history.newest(revision):
+            if event.previous is None:
+                count -= event.key.startswith(prefix)
+            elif event.value is None:
+                count += event.key.startswith(prefix)
+        return int(count)
 
     def _range_now(self, prefix: str, start_after: str, limit: int) -> RangeResult:
         begin = self._live.bisect_left(prefix)
@@ -96,7 +113,7 @@ class State:
 
     def page(self, start_after: str, limit: int, revision: int) -> Sequence[KeyValue]:
         """The next keys of a pinned revision, at most `limit`; empty: there are no more."""
-        found = (self._at(key, revision) for key in self._keys_after(start_after))
+        found = (self._at(key, revision) for key in self._keys_ever(start_after) if key != start_after)
         return list(islice((item for item in found if item is not None), limit))
 
     def _check(self, revision: int) -> None:
@@ -110,47 +127,56 @@ class State:
         if live is not None and live.mod_revision <= revision:
             return live
         past = self._past.get(key, ())
-        index = bisect_right(past, revision, key=lambda version: version.revision)
-        return past[index - 1].version if index else None
+        index = bisect_right(past, revision, key=_mod_revision)
+        version = past[index - 1] if index else None
+        return version if version is not None and version.create_revision else None
 
-    def _keys_ever(self, prefix: str) -> list[str]:
-        """The keys under the prefix that live or have a past, in order."""
-        last = prefix + PAST_LAST_KEY
-        now: list[str] = list(self._live.irange(prefix, last))
-        gone = [key for key in self._past_keys.irange(prefix, last) if key not in self._live]
-        return sorted(now + gone) if gone else now
-
-    def _keys_after(self, start_after: str) -> Iterator[str]:
-        """Like `_keys_ever` over everything, lazily: one page of it must not cost the whole map."""
-        live = iter(self._live.irange(start_after, inclusive=(False, False)))
-        gone = (key for key in self._past_keys.irange(start_after, inclusive=(False, False)) if key not in self._live)
+    def _keys_ever(self, first: str, last: str | None = None) -> Iterator[str]:
+        """The keys from `first` to `last` that live or have a past, in order, lazily."""
+        live = iter(self._live.irange(first, last))
+        gone = (key for key in self._past_keys.irange(first, last) if key not in self._live)
         next_live, next_gone = next(live, None), next(gone, None)
-        while next_live is not None or next_gone is not None:
-            if next_gone is None or (next_live is not None and next_live < next_gone):
-                assert next_live is not None
+        while next_gone is not None:
+            if next_live is not None and next_live < next_gone:
                 yield next_live
                 next_live = next(live, None)
             else:
                 yield next_gone
                 next_gone = next(gone, None)
+        if next_live is not None:
+            yield next_live
+            yield from live
 
     # Writing.
 
     def apply(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> Outcome:
-        """Do the txn at the next revision. One that changes nothing takes no revision, so that revisions stay dense."""
+        """Do the txn at the next revision. One that changes nothing takes no revision, so that revisions stay dense.
+
+        Raises UnknownLease, having changed nothing.
+        """
         conflicts = self._conflicts(compares)
         if conflicts is not None:
             return Outcome(TxnResult(False, self.revision, conflicts), ())
+        for operation in operations:
+            if isinstance(operation, Put) and operation.lease:
+                self.leases.get(operation.lease)
         events: list[Event] = []
         revision = self.revision + 1
         for operation in operations:
             if isinstance(operation, Put):
-                events.append(self._put(operation.key, operation.value, revision))
+                events.append(self._put(operation, revision))
             elif operation.key in self._live:
                 events.append(self._delete(operation.key, revision))
         if events:
             self.revision = revision
         return Outcome(TxnResult(True, self.revision, ()), events)
+
+    def end_leases(self, *ids: int) -> Sequence[Event]:
+        """End these leases, and delete their keys at one revision. Raises UnknownLease."""
+        keys = [key for id in ids for key in sorted(self.leases.end(id).keys)]
+        if keys:
+            self.revision += 1
+        return [self._delete(key, self.revision) for key in keys]
 
     def _conflicts(self, compares: Sequence[Compare]) -> tuple[KeyValue | None, ...] | None:
         """What is there instead, for each compare that fails; None: they all hold."""
@@ -161,32 +187,40 @@ class State:
                 failed.append(there)
         return tuple(failed) if failed else None
 
-    def _put(self, key: str, value: bytes, revision: int) -> Event:
+    def _put(self, put: Put, revision: int) -> Event:
+        key, value, lease = put.key, put.value, put.lease
         before: KeyValue | None = self._live.get(key)
-        now = KeyValue(key, value, before.create_revision if before else revision, revision)
+        now = KeyValue(key, value, before.create_revision if before else revision, revision, lease)
         self._live[key] = now
         self.size += _size(now)
         if before is not None:
-            self._bury(before, revision)
-        return Event(key, value, revision, before)
+            self._bury(before)
+        if lease:
+            self.leases.attach(lease, key)
+        event = Event(key, value, revision, before)
+        self.history.add(event)
+        return event
 
     def _delete(self, key: str, revision: int) -> Event:
         before: KeyValue = self._live.pop(key)
-        self._bury(before, revision)
+        self._bury(before)
         # The absence is a version too: without it a read after the deletion would find the version before.
-        self._past[key].append(Past(revision, None))
-        self._superseded.append((revision, key, 0))
-        return Event(key, None, revision, before)
+        self._past[key].append(KeyValue(key, b"", 0, revision))
+        event = Event(key, None, revision, before)
+        self.history.add(event)
+        return event
 
-    def _bury(self, version: KeyValue, revision: int) -> None:
+    def _bury(self, version: KeyValue) -> None:
         size = _size(version)
         self.size -= size
         self.past_size += size
-        if version.key not in self._past:
-            self._past[version.key] = []
+        past = self._past.get(version.key)
+        if past is None:
+            self._past[version.key] = past = []
             self._past_keys.add(version.key)
-        self._past[version.key].append(Past(version.mod_revision, version))
-        self._superseded.append((revision, version.key, size))
+        past.append(version)
+        if version.lease:
+            self.leases.detach(version.lease, version.key)
 
     # Forgetting.
 
@@ -208,22 +242,24 @@ class State:
         self._pins.remove(revision)
         self._forget()
 
-    def revision_leaving(self, size: int) -> int:
-        """The revision to compact to so that the past keeps at most `size` bytes."""
-        excess = self.past_size - size
-        for superseded_at, _, version_size in self._superseded:
-            if excess <= 0:
-                return superseded_at - 1
-            excess -= version_size
+    def revision_leaving(self, *, size: int, events: int) -> int:
+        """The revision to compact to so that the past keeps at most `size` bytes and so many `events`."""
+        excess, many = self.past_size - size, len(self.history) - events
+        for event in self.history.oldest():
+            if excess <= 0 and many <= 0:
+                return event.revision - 1
+            many -= 1
+            if event.previous is not None:
+                excess -= _size(event.previous)
         return self.revision
 
     def _forget(self) -> None:
-        limit = min([self.compacted, *self._pins])
         forgotten: dict[str, int] = {}
-        while self._superseded and self._superseded[0][0] <= limit:
-            _, key, size = self._superseded.popleft()
-            forgotten[key] = forgotten.get(key, 0) + 1
-            self.past_size -= size
+        for event in self.history.forget(min([self.compacted, *self._pins])):
+            if event.previous is not None:
+                self.past_size -= _size(event.previous)
+                # A deletion has left two versions: what was there, and its absence.
+                forgotten[event.key] = forgotten.get(event.key, 0) + (1 if event.value is not None else 2)
         for key, count in forgotten.items():
             past = self._past[key]
             del past[:count]
@@ -234,3 +270,7 @@ class State:
 
 def _size(item: KeyValue) -> int:
     return len(item.key) + len(item.value)
+
+
+def _mod_revision(version: KeyValue) -> int:
+    return version.mod_revision

@@ -18,11 +18,12 @@ import grpc
 import grpc.aio
 
 from orchestrator.store.admin_messages import member_list
-from orchestrator.store.door_errors import WATCHING, named_error
-from orchestrator.store.errors import NothingWritten, StoreError, StoreRefused, StoreUnavailable
+from orchestrator.store.door_errors import STANDS, failed
+from orchestrator.store.errors import NothingWritten, StoreError, StoreUnavailable
 from orchestrator.store.interface import Compare, Event, KeyValue, Operation, RangeResult, TxnResult
 from orchestrator.store.key_value_messages import decoded, decoded_event, txn_request, txn_result
 from orchestrator.store.membership import MemberList
+from orchestrator.store.shared_stream import SharedStream
 from orchestrator.store.v1 import store_pb2 as pb
 from orchestrator.store.v1.store_pb2_grpc import ClusterAdminStub, KeyValuesStub
 
@@ -65,6 +66,15 @@ class ClientCredentials:
     key: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SavedPiece:
+    """A piece of a snapshot, which has been checked. `size`: of the whole."""
+
+    data: bytes
+    offset: int
+    size: int
+
+
 class _Member:
     """A connection to one member."""
 
@@ -77,6 +87,7 @@ class _Member:
         self.channel = grpc.aio.secure_channel(endpoint.address, tls, options=options)
         self.keys: KeyValuesAsyncStub = KeyValuesStub(self.channel)
         self.admin: ClusterAdminAsyncStub = ClusterAdminStub(self.channel)
+        self.calls = SharedStream(endpoint.address, self.keys.Calls)  # type: ignore[arg-type]  # it is written to later
 
     async def connected(self, seconds: float) -> bool:
         """Whether there is a connection, or comes to be one in this time."""
@@ -111,6 +122,7 @@ class StoreClient:
         await self.close()
 
     async def close(self) -> None:
+        await asyncio.gather(*(member.calls.close() for member in self._members))
         await asyncio.gather(*(member.channel.close(None) for member in self._members))
 
     # Keys and values.
@@ -118,8 +130,10 @@ class StoreClient:
     async def get(self, key: str, *, revision: int = 0, serializable: bool = False) -> KeyValue | None:
         """As `Store.get`."""
         request = pb.GetRequest(key=key, revision=revision, serializable=serializable)
-        reply = await self._read(lambda member, seconds: member.keys.Get(request, timeout=seconds))
-        return decoded(reply.item) if reply.HasField("item") else None
+        reply = await self._read(
+            lambda member, seconds: member.calls.ask(lambda call: call.get.CopyFrom(request), seconds)
+        )
+        return decoded(reply.get.item) if reply.get.HasField("item") else None
 
     async def range(
         self, prefix: str, *, start_after: str = "", limit: int = 0, revision: int = 0, serializable: bool = False
@@ -128,14 +142,19 @@ class StoreClient:
         request = pb.RangeRequest(
             prefix=prefix, start_after=start_after, limit=limit, revision=revision, serializable=serializable
         )
-        reply = await self._read(lambda member, seconds: member.keys.Range(request, timeout=seconds))
+        asked = await self._read(
+            lambda member, seconds: member.calls.ask(lambda call: call.range.CopyFrom(request), seconds)
+        )
+        reply = asked.range
         return RangeResult([decoded(item) for item in reply.items], reply.revision, reply.more, reply.count)
 
     async def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
         """As `Store.txn`."""
         request = txn_request(compares, operations)
-        reply = await self._write(lambda member, seconds: member.keys.Txn(request, timeout=seconds))
-        return txn_result(reply)
+        reply = await self._write(
+            lambda member, seconds: member.calls.ask(lambda call: call.txn.CopyFrom(request), seconds)
+        )
+        return txn_result(reply.txn)
 
     async def compact(self, revision: int) -> None:
         """As `Store.compact`."""
@@ -206,7 +225,7 @@ class StoreClient:
             await self._write(lambda member, seconds: member.admin.TransferLeadership(request, timeout=seconds))
         )
 
-    async def save_snapshot(self) -> AsyncGenerator[bytes, None]:
+    async def save_snapshot(self) -> AsyncGenerator[SavedPiece, None]:
         """A snapshot of everything, piece by piece, each checked. Raises StoreUnavailable when it breaks off."""
         member = self._members[self._first]
         call = member.admin.SaveSnapshot(pb.SaveSnapshotRequest())
@@ -216,7 +235,7 @@ class StoreClient:
                 if piece.offset != offset or piece.checksum != google_crc32c.value(piece.data):
                     raise StoreUnavailable(f"the snapshot of the member at {member.address} came altered")
                 offset, size = offset + len(piece.data), piece.size
-                yield piece.data
+                yield SavedPiece(piece.data, piece.offset, piece.size)
         except grpc.aio.AioRpcError as error:
             raise failed(member.address, error) from error
         finally:
@@ -233,6 +252,8 @@ class StoreClient:
         for member, seconds in self._in_turn():
             try:
                 return await ask(member, seconds)
+            except StoreUnavailable as error:
+                failure = error
             except grpc.aio.AioRpcError as error:
                 failure = failed(member.address, error)
                 if not isinstance(failure, StoreUnavailable):
@@ -247,6 +268,8 @@ class StoreClient:
             if await member.connected(seconds):
                 try:
                     return await ask(member, seconds)
+                except NothingWritten as error:
+                    failure = error
                 except grpc.aio.AioRpcError as error:
                     failure = failed(member.address, error)
                     if not isinstance(failure, NothingWritten):
@@ -277,7 +300,7 @@ class StoreClient:
             call = member.keys.Watch(request)
             try:
                 async with asyncio.timeout(seconds):
-                    if WATCHING in tuple(await call.initial_metadata() or ()):
+                    if STANDS in tuple(await call.initial_metadata() or ()):
                         return member.address, call
                     failure = await _ending(member.address, call)
                 if not isinstance(failure, StoreUnavailable):
@@ -351,20 +374,3 @@ async def _ending(address: str, call: WatchCall) -> StoreError:
     except grpc.aio.AioRpcError as error:
         return failed(address, error)
     return StoreUnavailable(f"the member at {address} ended the watch")
-
-
-def failed(address: str, error: grpc.aio.AioRpcError) -> StoreError:
-    """The error a failed call stands for."""
-    named = named_error(error)
-    if named is not None:
-        return named
-    detail = error.details() or error.code().name
-    match error.code():
-        case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.UNIMPLEMENTED:
-            return StoreRefused(f"the member at {address} refuses: {detail}")
-        case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return StoreRefused(f"the member at {address} does not take that: {detail}")
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return StoreUnavailable(f"the member at {address} did not answer in time")
-        case _:
-            return StoreUnavailable(f"the connection to the member at {address} failed: {detail}")

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from orchestrator.store.command import Origin, encode_group
 from orchestrator.store.errors import NothingWritten, StoreBusy, StoreError, StoreUnavailable
-from orchestrator.store.interface import TxnResult
+from orchestrator.store.perform import Result
 
-Results = Sequence[TxnResult | None]
-"""The outcomes of one group's commands, in order; None for a compaction."""
+Results = Sequence[Result]
+"""The outcomes of one group's commands, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Pending:
     """A write that waits for its group."""
 
     command: bytes
-    done: asyncio.Future[TxnResult | None]
+    done: asyncio.Future[Result]
     give_up: float
 
 
@@ -57,7 +57,7 @@ class Writes:
         """`patience`: seconds after which a write is given up; infinity where there is nobody else to wait for."""
         self.member, self.incarnation = member, incarnation
         self._limits = limits
-        self._patience = patience
+        self.patience = patience
         self._pending: deque[_Pending] = deque()
         self._pending_bytes = 0
         self._groups: dict[int, _Group] = {}
@@ -69,11 +69,11 @@ class Writes:
     def __len__(self) -> int:
         return len(self._pending) + sum(len(group.writes) for group in self._groups.values())
 
-    def submit(self, command: bytes, now: float) -> asyncio.Future[TxnResult | None]:
+    def submit(self, command: bytes, now: float) -> asyncio.Future[Result]:
         limits = self._limits
         if len(self._pending) >= limits.pending or self._pending_bytes >= limits.pending_bytes:
             raise StoreBusy(f"{len(self._pending)} writes wait for the disk already: try again")
-        pending = _Pending(command, asyncio.get_running_loop().create_future(), now + self._patience)
+        pending = _Pending(command, asyncio.get_running_loop().create_future(), now + self.patience)
         self._pending.append(pending)
         self._pending_bytes += len(command)
         return pending.done
@@ -112,7 +112,11 @@ class Writes:
         group = self._groups.pop(number, None)
         if group is not None:
             for pending, result in zip(group.writes, results, strict=True):
-                if not pending.done.done():
+                if pending.done.done():
+                    continue
+                if isinstance(result, StoreError):
+                    pending.done.set_exception(result)
+                else:
                     pending.done.set_result(result)
 
     def skipped(self, has_applied: Callable[[int], bool]) -> None:
@@ -132,6 +136,16 @@ class Writes:
             pending = self._pending.popleft()
             self._pending_bytes -= len(pending.command)
             self._end([pending], NothingWritten(f"{why}; nothing was written"))
+
+    def turn_away(self, error: NothingWritten, *, proposed: bool) -> None:
+        """None of the waiting writes takes place; of those that were proposed the same is certain if `proposed`."""
+        if proposed:
+            for group in self._groups.values():
+                self._end(group.writes, error)
+            self._groups.clear()
+        self._end(self._pending, error)
+        self._pending.clear()
+        self._pending_bytes = 0
 
     def fail(self, reason: str) -> None:
         """This member has stopped for good."""

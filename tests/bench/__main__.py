@@ -16,6 +16,7 @@ from demo.world import World
 # Name -> whether it runs inside a cluster that is up.
 BENCHMARKS = {
     "store": False,
+    "store_engine": False,
     "cold": False,
     "cli": True,
     "memory": True,

@@ -21,31 +21,86 @@ from orchestrator.api.kinds import K, KubeObject, as_message, kind_of
 from orchestrator.api.names import NameRule
 from orchestrator.api.v1 import (
     Binding,
+    CertificateSigningRequest,
+    ClusterRole,
+    ClusterRoleBinding,
     ConfigMap,
+    ControllerRevision,
+    CronJob,
+    CSIDriver,
+    CSINode,
+    CSIStorageCapacity,
+    DaemonSet,
     Deployment,
+    Endpoints,
     EndpointSlice,
     Event,
+    Eviction,
+    HorizontalPodAutoscaler,
+    Ingress,
+    IngressClass,
+    Job,
     Lease,
+    LimitRange,
+    LocalSubjectAccessReview,
     Namespace,
+    NetworkPolicy,
     Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
     Pod,
+    PodDisruptionBudget,
+    PodTemplate,
+    PriorityClass,
     ReplicaSet,
+    ReplicationController,
+    ResourceQuota,
+    Role,
+    RoleBinding,
+    RuntimeClass,
     Scale,
     Secret,
+    SelfSubjectAccessReview,
+    SelfSubjectReview,
+    SelfSubjectRulesReview,
     Service,
     ServiceAccount,
+    StatefulSet,
+    StorageClass,
+    SubjectAccessReview,
+    TokenRequest,
+    TokenReview,
+    VolumeAttachment,
 )
 from orchestrator.api.validation import (
     apps,
+    attachment,
+    autoscaling,
+    batch,
+    certificates,
+    claim,
     config,
     coordination,
+    daemon_set,
     discovery,
+    endpoints,
     event,
+    ingress,
     meta,
     namespace,
+    network_policy,
     node,
+    persistent_volume,
     pod,
+    policy,
+    quota,
+    rbac,
+    replication,
+    review,
+    runtime_class,
     service,
+    stateful_set,
+    storage,
 )
 from orchestrator.api.validation.wellformed import wellformed
 
@@ -60,17 +115,17 @@ class _Rules:
 
     check: Callable[[KubeObject], Faults]
     check_update: Callable[[KubeObject, KubeObject], Faults]
-    name_rule: NameRule
+    name_rule: NameRule | None
+    check_status: Callable[[KubeObject], Faults]
 
 
 def validate(obj: KubeObject) -> list[FieldError]:
     """What is wrong with an object; empty when it may be stored."""
     rules = _RULES[type(obj)]
-    return _first(
-        meta.metadata(obj.metadata, namespaced=kind_of(obj).namespaced, name_rule=rules.name_rule),
-        rules.check(obj),
-        wellformed(as_message(obj), ""),
-    )
+    identity: Faults = iter(())
+    if rules.name_rule is not None:
+        identity = meta.metadata(obj.metadata, namespaced=kind_of(obj).namespaced, name_rule=rules.name_rule)
+    return _first(identity, rules.check(obj), wellformed(as_message(obj), ""))
 
 
 def validate_update(new: K, old: K) -> list[FieldError]:
@@ -80,16 +135,14 @@ def validate_update(new: K, old: K) -> list[FieldError]:
 
 def validate_status(obj: KubeObject) -> list[FieldError]:
     """What is wrong with the status that a component reports: amounts, addresses and times that are none."""
-    match obj:
-        case Node():
-            faults = node.node_status(obj.status)
-        case Pod():
-            faults = pod.pod_status(obj.status)
-        case Service():
-            faults = service.service_status(obj.status)
-        case _:
-            faults = iter(())
-    return _first(faults, wellformed(as_message(obj), ""))
+    return _first(_RULES[type(obj)].check_status(obj), wellformed(as_message(obj), ""))
+
+
+def validate_status_update(new: K, old: K) -> list[FieldError]:
+    """What a component may not change in a status any more. `new` must pass `validate_status` too."""
+    if isinstance(new, CertificateSigningRequest) and isinstance(old, CertificateSigningRequest):
+        return _first(certificates.signing_status_update(new.status, old.status))
+    return []
 
 
 def _first(*faults: Faults) -> list[FieldError]:
@@ -112,10 +165,15 @@ def _kind(
     message: type[K],
     check: Callable[[K], Faults] = _nothing,
     update: Callable[[K, K], Faults] = _free,
-    name: NameRule = names.subdomain,
+    name: NameRule | None = names.subdomain,
+    status: Callable[[K], Faults] = _nothing,
 ) -> None:
+    """`name` is None for questions to the server, which have no name."""
     _RULES[message] = _Rules(
-        cast(Callable[[KubeObject], Faults], check), cast(Callable[[KubeObject, KubeObject], Faults], update), name
+        cast(Callable[[KubeObject], Faults], check),
+        cast(Callable[[KubeObject, KubeObject], Faults], update),
+        name,
+        cast(Callable[[KubeObject], Faults], status),
     )
 
 
@@ -126,17 +184,92 @@ def _binding(obj: Binding) -> Faults:
         yield required("target.name")
 
 
-_kind(Pod, pod.pod, pod.pod_update)
-_kind(Node, node.node, node.node_update)
+_kind(Pod, pod.pod, pod.pod_update, status=lambda obj: pod.pod_status(obj.status))
+_kind(Node, node.node, node.node_update, status=lambda obj: node.node_status(obj.status))
 _kind(Namespace, namespace.namespace, name=names.label)
-_kind(Service, service.service, service.service_update, name=names.label_1035)
+_kind(
+    Service,
+    service.service,
+    service.service_update,
+    name=names.label_1035,
+    status=lambda obj: service.service_status(obj.status),
+)
 _kind(ConfigMap, config.config_map, config.config_map_update)
 _kind(Secret, config.secret, config.secret_update)
 _kind(ServiceAccount)
 _kind(Event, event.event)
 _kind(EndpointSlice, discovery.endpoint_slice, discovery.endpoint_slice_update)
+_kind(Endpoints, endpoints.endpoints)
 _kind(Lease, coordination.lease)
+_kind(
+    ReplicationController,
+    replication.replication_controller,
+    status=lambda obj: replication.replication_controller_status(obj.status),
+)
+_kind(PodTemplate, replication.pod_template)
 _kind(ReplicaSet, apps.replica_set, apps.replica_set_update)
 _kind(Deployment, apps.deployment, apps.deployment_update)
+_kind(
+    StatefulSet,
+    stateful_set.stateful_set,
+    stateful_set.stateful_set_update,
+    status=lambda obj: stateful_set.stateful_set_status(obj.status),
+)
+_kind(ControllerRevision, stateful_set.controller_revision, stateful_set.controller_revision_update)
+_kind(
+    DaemonSet,
+    daemon_set.daemon_set,
+    daemon_set.daemon_set_update,
+    status=lambda obj: daemon_set.daemon_set_status(obj.status),
+)
+_kind(Job, batch.job, batch.job_update, status=lambda obj: batch.job_status(obj.status))
+_kind(CronJob, batch.cron_job)
+_kind(
+    HorizontalPodAutoscaler,
+    autoscaling.autoscaler,
+    status=lambda obj: autoscaling.autoscaler_status(obj.status),
+)
+_kind(
+    PodDisruptionBudget,
+    policy.disruption_budget,
+    status=lambda obj: policy.disruption_budget_status(obj.status),
+)
+_kind(PriorityClass, quota.priority_class, quota.priority_class_update)
+_kind(
+    ResourceQuota,
+    quota.resource_quota,
+    quota.resource_quota_update,
+    status=lambda obj: quota.resource_quota_status(obj.status),
+)
+_kind(LimitRange, quota.limit_range)
+_kind(PersistentVolume, persistent_volume.persistent_volume, persistent_volume.persistent_volume_update)
+_kind(PersistentVolumeClaim, claim.claim, claim.claim_update, status=lambda obj: claim.claim_status(obj.status))
+_kind(StorageClass, storage.storage_class, storage.storage_class_update)
+_kind(VolumeAttachment, attachment.volume_attachment, attachment.volume_attachment_update)
+_kind(CSIDriver, storage.csi_driver, storage.csi_driver_update)
+_kind(CSINode, storage.csi_node, storage.csi_node_update)
+_kind(CSIStorageCapacity, storage.csi_storage_capacity, storage.csi_storage_capacity_update)
+_kind(Ingress, ingress.ingress, status=lambda obj: ingress.ingress_status(obj.status))
+_kind(IngressClass, ingress.ingress_class, ingress.ingress_class_update)
+_kind(NetworkPolicy, network_policy.network_policy)
+_kind(Role, rbac.role, name=names.path_segment)
+_kind(RoleBinding, rbac.role_binding, rbac.binding_update, name=names.path_segment)
+_kind(ClusterRole, rbac.cluster_role, name=names.path_segment)
+_kind(ClusterRoleBinding, rbac.cluster_role_binding, rbac.binding_update, name=names.path_segment)
+_kind(
+    CertificateSigningRequest,
+    certificates.signing_request,
+    certificates.signing_request_update,
+    status=lambda obj: certificates.signing_status(obj.status),
+)
+_kind(RuntimeClass, runtime_class.runtime_class, runtime_class.runtime_class_update)
 _kind(Binding, _binding)
 _kind(Scale, apps.scale)
+_kind(Eviction, review.eviction)
+_kind(TokenRequest, review.token_request, name=None)
+_kind(TokenReview, review.token_review, name=None)
+_kind(SelfSubjectReview, name=None)
+_kind(SubjectAccessReview, review.subject_access_review, name=None)
+_kind(SelfSubjectAccessReview, review.self_subject_access_review, name=None)
+_kind(LocalSubjectAccessReview, review.local_subject_access_review, name=None)
+_kind(SelfSubjectRulesReview, name=None)

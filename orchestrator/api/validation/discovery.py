@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from orchestrator.api import names
 from orchestrator.api.errors import duplicate, invalid, required, too_many
 from orchestrator.api.v1 import Endpoint, EndpointSlice
-from orchestrator.api.validation.rules import PROTOCOLS, Faults, immutable, named, one_of, port, repeats
+from orchestrator.api.validation.rules import PROTOCOLS, Faults, immutable, named, one_of, port, reachable, repeats
 
 ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 ENDPOINTS_LIMIT = 1000
@@ -53,15 +51,7 @@ def _address(path: str, address: str, address_type: str) -> Faults:
     if names.ip_address(address) or (":" in address) != (address_type == "IPv6"):
         yield invalid(path, address, f"must be a valid {address_type} address")
         return
-    parsed = ipaddress.ip_address(address)
-    for unfit, why in (
-        (parsed.is_unspecified, f"may not be unspecified ({address})"),
-        (parsed.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-        (parsed.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-        (parsed.is_multicast, "may not be in the multicast range"),
-    ):
-        if unfit:
-            yield invalid(path, address, why)
+    yield from reachable(path, address)
 
 
 def _ports(obj: EndpointSlice) -> Faults:

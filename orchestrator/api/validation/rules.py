@@ -6,7 +6,9 @@ optional fields are the caller's to skip.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -19,6 +21,7 @@ from orchestrator.api.names import NameRule
 from orchestrator.api.quantity import Quantity, QuantityError, parse_quantity
 
 Faults = Iterator[FieldError]
+M = TypeVar("M", bound=Message)
 
 IMMUTABLE = "field is immutable"
 LARGEST_ID = 2**31 - 1
@@ -59,6 +62,20 @@ def moment_text(moment: Timestamp) -> str:
         return moment.ToJsonString()
     except ValueError:
         return f"{moment.seconds} s after 1970"
+
+
+def without(message: M, fields: Iterable[str]) -> M:
+    """A copy that lacks some fields: what must be equal when those may differ."""
+    rest = type(message)()
+    rest.CopyFrom(message)
+    for field in fields:
+        rest.ClearField(field)
+    return rest
+
+
+def given(message: Message, field: str) -> object:
+    """The value of an optional field, or None where it is absent."""
+    return getattr(message, field) if message.HasField(field) else None
 
 
 def named(rule: NameRule, path: str, value: str) -> Faults:
@@ -129,12 +146,50 @@ def amount_of(value: str) -> Quantity | None:
         return None
 
 
+def reachable(path: str, address: str) -> Faults:
+    """An IP address that means the same machine to everybody."""
+    faults = list(named(names.ip_address, path, address))
+    yield from faults
+    if faults:
+        return
+    parsed = ipaddress.ip_address(address)
+    for unfit, why in (
+        (parsed.is_unspecified, f"may not be unspecified ({address})"),
+        (parsed.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (parsed.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (parsed.is_multicast, "may not be in the multicast range"),
+    ):
+        if unfit:
+            yield invalid(path, address, why)
+
+
 def relative_path(path: str, value: str) -> Faults:
     """A path below a directory, which it may not leave."""
     if value.startswith("/"):
         yield invalid(path, value, "must be a relative path")
     if ".." in value.split("/"):
         yield invalid(path, value, "must not contain '..'")
+
+
+def domain_prefixed(path: str, value: str) -> Faults:
+    """A name that says whose it is: "example.com/name"."""
+    domain, slash, name = value.partition("/")
+    if not value:
+        yield required(path)
+    elif not slash or not domain or not name:
+        yield invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')
+    else:
+        yield from named(names.subdomain, path, domain)
+        yield from named(names.path_segment, path, name.replace("/", ""))
+
+
+def above_zero(path: str, value: str) -> Faults:
+    """An amount that is more than nothing."""
+    amount = amount_of(value)
+    if amount is None:
+        yield from quantity(path, value)
+    elif amount.value <= 0:
+        yield invalid(path, value, "must be greater than zero")
 
 
 def labels(path: str, values: Mapping[str, str]) -> Faults:

@@ -168,10 +168,12 @@ async def test_a_list_whose_revision_is_compacted_starts_again(api: RunningServe
         await client.list(Pod, limit=2, continue_token=page.continue_token)
 
 
-async def test_a_revision_of_another_store_is_expired(client: Client) -> None:
-    with pytest.raises(errors.Expired, match="Too large resource version: 99999"):
+async def test_a_revision_that_was_not_written_yet(client: Client) -> None:
+    with pytest.raises(errors.Timeout, match="Too large resource version: 99999") as caught:
         async with watching_pods(client, resource_version="99999") as stream:
             await anext(stream)
+    assert [cause.reason for cause in caught.value.details.causes] == ["ResourceVersionTooLarge"]
+    assert caught.value.retry_after == 1
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,17 @@ from orchestrator.store import (
     ReplicatedStore,
     Settings,
     StoreUnavailable,
+    UnknownLease,
+    UnknownMember,
     ValueTooLarge,
     open_store,
 )
+from orchestrator.store.admin_door import admin_handler
 from orchestrator.store.door import DOOR_OPTIONS
 from orchestrator.store.errors import StoreRefused
 from orchestrator.store.grpc_wire import serving_name
 from orchestrator.store.key_value_door import key_value_handler
+from orchestrator.store.snapshot import parse_snapshot
 from orchestrator.store.store_client import ClientCredentials, Endpoint, StoreClient
 from orchestrator.store.v1 import store_pb2 as pb
 from tests.integration.store.certificates import Authority
@@ -56,16 +60,24 @@ class Served:
 
 async def serve(directory: Path, *, read_only: bool = False) -> Served:
     store = await open_store(directory, clock=SystemClock(), settings=Settings())
+    return Served(store, *await open_door(store, read_only=read_only))
+
+
+async def open_door(
+    store: ReplicatedStore, *, read_only: bool = False, address: str = "127.0.0.1:0"
+) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server(options=DOOR_OPTIONS)
 
     async def anybody(_: object) -> None:
         """Everybody is let in."""
 
-    server.add_generic_rpc_handlers((key_value_handler(store, authorize=anybody, read_only=read_only),))
+    server.add_generic_rpc_handlers(
+        (key_value_handler(store, authorize=anybody, read_only=read_only), admin_handler(store, authorize=anybody))
+    )
     tls = grpc.ssl_server_credentials([(SERVER.key, SERVER.certificate)], SERVER.authority, require_client_auth=True)
-    port = server.add_secure_port("127.0.0.1:0", tls)
+    port = server.add_secure_port(address, tls)
     await server.start()
-    return Served(store, server, port)
+    return server, port
 
 
 @pytest.fixture
@@ -201,6 +213,107 @@ async def test_a_door_for_reading_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoreRefused, match="write through the API"):
         await served.client.compact(2)
     await served.close()
+
+
+async def test_how_the_member_does_and_who_belongs_to_it(served: Served) -> None:
+    await served.client.txn([], [Put("/a", b"123")])
+    status = await served.client.status()
+    assert (status.member, status.leader, status.revision, status.keys, status.db_size) == ("local", "local", 2, 1, 5)
+    for serializable in (True, False):
+        members = await served.client.members(serializable=serializable)
+        assert members.cluster == status.cluster
+        assert [(member.name, member.leader, member.learner) for member in members.members] == [("local", True, False)]
+    with pytest.raises(UnknownMember) as told:
+        await served.client.remove_member("nobody")
+    with pytest.raises(UnknownMember) as original:
+        await served.store.remove_member("nobody")
+    assert str(told.value) == str(original.value)
+
+
+async def test_a_snapshot_comes_whole_and_fresh(served: Served) -> None:
+    values = {f"/{number:03}": bytes([number]) * 30_000 for number in range(100)}
+    for key, value in values.items():
+        await served.client.txn([], [Put(key, value)])
+        # However often it is asked for, it has everything that was written before.
+        if key in ("/010", "/050"):
+            await asyncio.gather(*(collect(served.client) for _ in range(2)))
+    snapshot = parse_snapshot(await collect(served.client))
+    assert {item.key: item.value for item in snapshot.items} == values
+
+
+async def collect(client: StoreClient) -> bytes:
+    pieces = [piece async for piece in client.save_snapshot()]
+    assert [piece.offset for piece in pieces] == [index << 20 for index in range(len(pieces))]
+    whole = b"".join(piece.data for piece in pieces)
+    assert {piece.size for piece in pieces} == {len(whole)}
+    return whole
+
+
+async def test_a_lease_is_granted_kept_and_ended(served: Served) -> None:
+    client = served.client
+    lease = await client.grant_lease(60)
+    await client.txn([], [Put("/a", b"1", lease)])
+    assert await client.get("/a") == KeyValue("/a", b"1", 2, 2, lease)
+    assert await client.keep_lease(lease) == 60
+    await client.revoke_lease(lease)
+    assert await client.get("/a") is None
+    with pytest.raises(UnknownLease):
+        await client.keep_lease(lease)
+    with pytest.raises(UnknownLease):
+        await client.txn([], [Put("/a", b"1", lease)])
+
+
+async def test_more_calls_than_a_stream_takes_at_once_are_all_answered(served: Served) -> None:
+    results = await asyncio.gather(*(served.client.txn([], [Put(f"/{number}", bytes(100))]) for number in range(6000)))
+    assert sorted(result.revision for result in results) == list(range(2, 6002))
+    gets = await asyncio.gather(*(served.client.get(f"/{number}") for number in range(6000)))
+    assert all(item is not None for item in gets)
+
+
+async def test_answers_that_nobody_takes_hold_the_questions_back(served: Served) -> None:
+    await served.client.txn([], [Put("/big", bytes(1 << 20))])
+    got = await asyncio.gather(*(served.client.get("/big") for _ in range(100)))
+    assert {len(item.value) for item in got if item is not None} == {1 << 20}
+
+
+async def test_a_call_that_is_given_up_does_not_disturb_the_others(served: Served) -> None:
+    hanging = asyncio.Event()
+    real = served.store.get
+
+    async def get(key: str, *, revision: int = 0, serializable: bool = False) -> KeyValue | None:
+        if key == "/hang":
+            hanging.set()
+            await asyncio.Event().wait()
+        return await real(key, revision=revision, serializable=serializable)
+
+    served.store.get = get  # type: ignore[method-assign]
+    await served.client.txn([], [Put("/a", b"1")])
+    waiting = asyncio.ensure_future(served.client.get("/hang"))
+    await hanging.wait()
+    waiting.cancel()
+    assert await served.client.get("/a") is not None
+    async with StoreClient([served.endpoint], CALLER, timeout=0.2) as impatient:
+        with pytest.raises(StoreUnavailable, match="in time"):
+            await impatient.get("/hang")
+        assert await impatient.get("/a") is not None
+
+
+async def test_a_member_that_comes_back_is_used_again(served: Served, tmp_path: Path) -> None:
+    await served.client.txn([], [Put("/a", b"1")])
+    await served.server.stop(0)
+    with pytest.raises(StoreUnavailable):
+        await served.client.get("/a")
+    again = await open_door(served.store, address=served.endpoint.address)
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert await served.client.get("/a") is not None
+                    break
+                except StoreUnavailable:
+                    await asyncio.sleep(0.05)
+    finally:
+        await again[0].stop(None)
 
 
 async def test_bytes_that_are_no_request_are_refused(served: Served) -> None:

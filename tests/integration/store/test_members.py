@@ -94,7 +94,7 @@ async def test_a_large_value_reaches_everybody(trio: Trio) -> None:
     for name in NAMES:
         await trio.start(name)
     await trio.leader()
-    values = {f"/{number}": bytes([number]) * (2 << 20) for number in range(4)}
+    values = {f"/{number}": bytes([number]) * (3 << 19) for number in range(4)}
     await asyncio.gather(*(trio.stores["c"].txn([], [Put(key, value)]) for key, value in values.items()))
     for name in NAMES:
         assert {item.key: item.value for item in (await trio.stores[name].range("/")).items} == values

@@ -23,7 +23,7 @@ json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)  # -0.0 is shown as 0
     | _SHORT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_SHORT, inner, max_size=3),
     max_leaves=8,
@@ -56,8 +56,12 @@ def _fill(draw: st.DrawFn, message: Any, depth: int) -> None:
 def _set(draw: st.DrawFn, message: Any, each: FieldDescriptor, depth: int) -> None:
     entry = map_value(each)
     if entry is not None:
+        values = getattr(message, each.name)
         for key in draw(st.lists(_SHORT, max_size=3)):
-            getattr(message, each.name)[key] = draw(_SCALARS[entry.type])
+            if entry.message_type is None:
+                values[key] = draw(_SCALARS[entry.type])
+            else:
+                _set_inside(draw, values[key], entry, depth - 1)
     elif each.message_type is None:
         values = _SCALARS[each.type]
         if each.is_repeated:

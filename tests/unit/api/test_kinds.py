@@ -84,8 +84,19 @@ def test_a_kind_knows_its_names() -> None:
 def test_words_and_resources_are_unique() -> None:
     words = [word for kind in all_kinds() for word in {kind.plural, kind.singular, *kind.short_names}]
     assert len(words) == len(set(words))
-    assert not any(kind.kind in ("Binding", "Scale") for kind in all_kinds())
-    assert {kind.plural for kind in kinds_in_category("all")} == {"pods", "services", "replicasets", "deployments"}
+    assert not any(kind.kind in ("Binding", "Scale", "TokenReview", "Eviction") for kind in all_kinds())
+    assert {kind.plural for kind in kinds_in_category("all")} == {
+        "pods",
+        "services",
+        "replicationcontrollers",
+        "replicasets",
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "jobs",
+        "cronjobs",
+        "horizontalpodautoscalers",
+    }
 
 
 def test_every_kind_goes_into_an_object_and_back() -> None:

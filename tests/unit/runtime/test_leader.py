@@ -31,6 +31,8 @@ class Line:
         self.up = asyncio.Event()
         self.up.set()
         self.hangs = False
+        self.silent = 0
+        """So many calls get no answer, as from one of several servers whose machine has died."""
 
     def cut(self, *, hangs: bool = False) -> None:
         self.hangs = hangs
@@ -41,6 +43,9 @@ class Line:
         self.up.set()
 
     async def _through(self) -> None:
+        if self.silent:
+            self.silent -= 1
+            await asyncio.Event().wait()
         if self.up.is_set():
             return
         if self.hangs:
@@ -209,6 +214,18 @@ async def test_who_cant_renew_steps_down_before_another_may_begin(hangs: bool) -
         a.line.restore()
         await world.clock.run(60)
         assert world.working == ["b"] and a.election.holder == "b"
+
+
+@pytest.mark.parametrize(("silent", "leads"), [(1, True), (2, True), (3, False)])
+async def test_one_silent_server_of_several_costs_no_lease(silent: int, leads: bool) -> None:
+    async with made() as world:
+        a = world.join("a")
+        await world.clock.run(1)
+        world.join("b")
+        await world.clock.run(30)
+        a.line.silent = silent
+        await world.clock.run(60)
+        assert (world.working == ["a"] and world.terms == [("a", 0)]) == leads
 
 
 async def test_a_renewal_whose_answer_was_lost_is_still_held() -> None:

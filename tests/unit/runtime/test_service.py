@@ -130,6 +130,29 @@ async def test_restarts_become_rare_and_a_good_run_is_rewarded() -> None:
     await cancelled(task)
 
 
+async def test_a_service_that_runs_may_say_that_it_is_unwell() -> None:
+    class Examined(Scripted):
+        trouble = ""
+
+        def problem(self) -> str:
+            return self.trouble
+
+    service = Examined("server", forever)
+    ready = asyncio.Event()
+    others = Scripted("scheduler", forever)
+    supervision = Supervision([service, others], FakeClock(), random.Random(1), on_ready=ready.set)
+    task = asyncio.create_task(supervision.run())
+    await ready.wait()
+    assert supervision.checks() == {"server": "", "scheduler": ""}
+    service.trouble = "the store has no leader"
+    assert supervision.checks() == {"server": "the store has no leader", "scheduler": ""}
+    service.trouble = ""
+    assert supervision.checks() == {"server": "", "scheduler": ""}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert supervision.checks()["server"] == "starting", "not asked when it does not run"
+
+
 async def test_fatal_ends_all() -> None:
     told: list[str] = []
     other = Scripted("other", forever, told=told)

@@ -147,6 +147,10 @@ def test_what_others_hold_is_not_chosen_once_it_is_known() -> None:
     knowing.allocate(None, second, "default/web")
     assert not claim_of(first).addresses & claim_of(second).addresses
     assert not claim_of(first).ports & claim_of(second).ports
+    knowing.forget(claim_of(second).paths())
+    knowing.load(claim_of(first).paths())
+    taken = {number for pool in (knowing._addresses, knowing._ports) for number in pool.taken}
+    assert len(taken) == 2, "of the first alone"
     knowing.load([])
     third = service(type="NodePort")
     fresh = an_allocator()

@@ -27,11 +27,13 @@ from orchestrator.api.v1 import (
     Scale,
     ScaleSpec,
 )
+from orchestrator.pki import Identity
 from orchestrator.server import rules
 from orchestrator.server.outcome import Removed, Written
 from orchestrator.server.scale import apply_scale, scale_of
 
 NOW = datetime(2026, 11, 22, 18, 0, 0, 123456, tzinfo=UTC)
+WHO = Identity("alice", ("system:masters",))
 
 
 def new_deployment() -> Deployment:
@@ -46,7 +48,7 @@ def new_deployment() -> Deployment:
 
 
 def created(obj: KubeObject, version: str = "5") -> KubeObject:
-    rules.prepare_create(kind_of(obj), obj, uid="u1", now=NOW)
+    rules.prepare_create(kind_of(obj), obj, uid="u1", now=NOW, who=WHO)
     obj.metadata.resource_version = version
     return obj
 
@@ -76,7 +78,7 @@ def test_all_faults_are_told_at_once() -> None:
     bad.metadata.name = "Web"
     bad.spec.replicas = -1
     with pytest.raises(errors.Invalid) as caught:
-        rules.prepare_create(kind_of(bad), bad, uid="u", now=NOW)
+        rules.prepare_create(kind_of(bad), bad, uid="u", now=NOW, who=WHO)
     assert caught.value.message.startswith('Deployment.apps "Web" is invalid: [')
     assert {cause.field for cause in caught.value.details.causes} >= {"metadata.name", "spec.replicas"}
 

@@ -10,19 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.store.files import DiskFiles, File, Files
+from orchestrator.store.tail import SECTOR
 
 
 class FaultyFiles:
     """The real files, with every sync counted, held back or failing when told so.
 
-    It also knows what a power cut would leave: of each file what was synced and perhaps some of the rest, and names
-    that were given after the last sync of the directory perhaps not.
+    It also knows what a power cut would leave: of each file what was synced and of the rest any of its sectors, and
+    names that were given after the last sync of the directory perhaps not.
     """
 
     def __init__(self) -> None:
         self._real: Files = DiskFiles()
         self.fail_syncs = False
         self.fail_writes = False
+        """Writes fail with EIO."""
+        self.free: int | None = None
+        """Bytes that can still be reserved or written, over all files; None: as many as the real disk has."""
+        self.tear_next = False
+        """The next write finds the disk full half-way."""
         self.syncs = 0
         self.events: list[str] = []
         self._open = threading.Event()
@@ -30,17 +36,20 @@ class FaultyFiles:
         self._waiting = threading.Event()
         self.changing = threading.Lock()
         self.synced: dict[Path, int] = {}
+        self.sizes: dict[Path, int] = {}
         self._unsettled_names: dict[Path, Path] = {}
 
     def create(self, path: Path) -> File:
         with self.changing:
             self.synced[path] = 0
+            self.take(path, 0)
             return FaultyFile(self, self._real.create(path), path)
 
-    def open_end(self, path: Path, size: int) -> File:
+    def open_end(self, path: Path, size: int, allocated: int) -> File:
         with self.changing:
             self.synced[path] = size
-            return FaultyFile(self, self._real.open_end(path, size), path)
+            self.take(path, allocated)
+            return FaultyFile(self, self._real.open_end(path, size, allocated), path)
 
     def read(self, path: Path) -> bytes:
         return self._real.read(path)
@@ -49,12 +58,14 @@ class FaultyFiles:
         with self.changing:
             self._real.rename(old, new)
             self.synced[new] = self.synced.pop(old)
+            self.sizes[new] = self.sizes.pop(old)
             self._unsettled_names[new] = old
 
     def remove(self, path: Path) -> None:
         with self.changing:
             self._real.remove(path)
             self.synced.pop(path, None)
+            self.take(path, 0)
 
     def names(self, directory: Path) -> Sequence[str]:
         return self._real.names(directory)
@@ -67,6 +78,17 @@ class FaultyFiles:
     def named(self, created: Path) -> Path:
         """The present name of a file that was created as `created`."""
         return created if created in self.synced else created.with_suffix("")
+
+    # Full.
+
+    def take(self, path: Path, size: int) -> None:
+        """A file is to be this large. Raises OSError when there is not so much room."""
+        grows = size - self.sizes.get(path, 0)
+        if self.free is not None:
+            if grows > self.free:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.free -= grows
+        self.sizes[path] = size
 
     # Slow.
 
@@ -98,10 +120,13 @@ class FaultyFiles:
                     continue
                 data = bytearray(path.read_bytes())
                 synced = self.synced.get(path, len(data))
-                kept = chance.randint(synced, len(data))
-                for offset in range(synced, kept):
-                    if chance.random() < 0.02:
-                        data[offset] = 0
+                begin = synced
+                while begin < len(data):
+                    end = min(len(data), (begin // SECTOR + 1) * SECTOR)
+                    if chance.random() < 0.5:
+                        data[begin:end] = bytes(end - begin)
+                    begin = end
+                kept = chance.choice((len(data), chance.randint(synced, len(data))))
                 name = path.name
                 if path in self._unsettled_names and chance.random() < 0.5:
                     name = self._unsettled_names[path].name
@@ -117,11 +142,33 @@ class FaultyFile:
 
     def append(self, data: bytes) -> None:
         if self._disk.fail_writes:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(errno.EIO, "Input/output error")
         with self._disk.changing:
+            path = self._name()
+            if self._disk.tear_next:
+                self._disk.tear_next = False
+                with path.open("r+b") as torn:
+                    torn.seek(self._written)
+                    torn.write(data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self._disk.take(path, max(self._disk.sizes[path], self._written + len(data)))
             self._real.append(data)
             self._written += len(data)
         self._disk.events.append("append")
+
+    def allocate(self, size: int) -> None:
+        with self._disk.changing:
+            path = self._name()
+            self._disk.take(path, max(self._disk.sizes[path], size))
+            self._real.allocate(size)
+
+    def cut(self) -> None:
+        with self._disk.changing:
+            self._real.cut()
+            self._disk.take(self._name(), self._written)
+
+    def _name(self) -> Path:
+        return self._disk.named(self._path)
 
     def sync(self) -> None:
         written = self._written
@@ -130,7 +177,7 @@ class FaultyFile:
             raise OSError(errno.EIO, "Input/output error")
         self._real.sync()
         with self._disk.changing:
-            self._disk.synced[self._disk.named(self._path)] = written
+            self._disk.synced[self._name()] = written
         self._disk.syncs += 1
         self._disk.events.append("sync")
 

@@ -71,7 +71,7 @@ def test_what_is_no_group_is_refused(data: bytes) -> None:
         ([Put(f"/{number}", b"") for number in range(LIMITS.operations + 1)], InvalidTxn),
         ([Put("/a", bytes(LIMITS.value + 1))], ValueTooLarge),
         ([Put("k" * (LIMITS.key + 1), b"")], ValueTooLarge),
-        ([Put(f"/{number}", bytes(LIMITS.value)) for number in range(5)], ValueTooLarge),
+        ([Put(f"/{number}", bytes(LIMITS.value)) for number in range(6)], ValueTooLarge),
     ],
     ids=["empty key", "one key twice", "too many operations", "large value", "large key", "large txn"],
 )

@@ -25,7 +25,9 @@ class Recorder:
     def __init__(self) -> None:
         self.said: list[tuple[str, Message]] = []
 
-    def start(self, receive: object, changed: object) -> None: ...
+    def start(self, receive: object, changed: object, greeter: object) -> None: ...
+
+    def set_peers(self, peers: object) -> None: ...
 
     def send(self, member: str, message: Message) -> None:
         self.said.append((member, message))
@@ -57,7 +59,7 @@ class Engine:
             clock=self.clock,
             chance=random.Random(1),
             fresh=lambda id, index: None,
-            supplier=Nobody(),
+            host=Nobody(),
         )
 
     def turn(self) -> None:
@@ -156,6 +158,8 @@ def test_a_late_or_repeated_message_takes_no_entry_away(engine: Engine) -> None:
 def test_only_what_agrees_with_the_leader_is_committed(engine: Engine) -> None:
     engine.hear("b", engine.offer(1, (1, 0), (2, 1), (3, 1)))
     engine.hear("c", engine.offer(2, (2, 1), commit=3))
+    assert engine.raft.commit == 1, "nothing is on the disk yet"
+    engine.turn()
     assert engine.raft.commit == 2, "entry 3 may not be the new leader's"
 
 
@@ -212,6 +216,16 @@ def test_an_old_leader_is_told_the_term(engine: Engine) -> None:
     assert (member, answer.term, answer.appended.success) == ("c", 3, False)
 
 
-def test_strangers_are_not_heard(engine: Engine) -> None:
-    engine.hear("x", engine.offer(9, (1, 0), (2, 9)))
-    assert (engine.log.term, engine.log.next_index) == (0, 2)
+def test_a_stranger_s_vote_and_acknowledgement_count_for_nothing(engine: Engine) -> None:
+    term = engine.stand().term
+    for voter in ("b", "x", "y"):
+        engine.hear(voter, Message(term=term, vote=Vote(granted=True)))
+    assert not engine.raft.leads
+    engine.hear("c", Message(term=term, vote=Vote(granted=True)))
+    assert engine.raft.leads
+    engine.turn()
+    before, last = engine.raft.commit, engine.log.next_index - 1
+    for member in ("b", "x", "y"):
+        engine.hear(member, Message(term=term, appended=Appended(success=True, match_index=last)))
+    engine.turn()
+    assert engine.raft.commit == before

@@ -34,6 +34,10 @@ class Nobody:
 
     def received(self, member: str, answer: SnapshotReceived) -> None: ...
 
+    def reconfigured(self) -> None: ...
+
+    def joined(self, since: int) -> None: ...
+
 
 class Member:
     """A lone member, turned by hand, that notes what was applied."""
@@ -50,7 +54,7 @@ class Member:
             clock=SystemClock(),
             chance=random.Random(1),
             fresh=lambda id, index: None,
-            supplier=Nobody(),
+            host=Nobody(),
         )
 
     def turn(self) -> None:

@@ -181,12 +181,52 @@ def test_a_remade_key_is_a_new_one() -> None:
     assert state.get("/a") == KeyValue("/a", b"3", create_revision=4, mod_revision=5)
 
 
-@pytest.mark.parametrize(("keep", "expected"), [(0, 5), (2, 4), (4, 3), (6, 2), (100, 2)])
+@pytest.mark.parametrize(("keep", "expected"), [(0, 5), (2, 4), (4, 3), (6, 1), (100, 1)])
 def test_the_revision_that_leaves_so_many_bytes(keep: int, expected: int) -> None:
     state = State()
     for value in (b"1", b"2", b"3", b"4"):
         state.apply([], [Put("a", value)])  # each past version has two bytes; they were superseded at 3, 4 and 5
     assert state.past_size == 6
-    assert state.revision_leaving(keep) == expected
+    assert state.revision_leaving(size=keep, events=100) == expected
     state.compact(expected)
     assert state.past_size <= keep
+
+
+def test_a_page_of_the_past_costs_a_page() -> None:
+    """20 pages of 10,000 keys, all of which have changed since: not 20 times the whole prefix."""
+    state = State()
+    for number in range(10_000):
+        state.apply([], [Put(f"/a/{number:05}", b"old")])
+    then = state.revision
+    for number in range(0, 10_000, 2):
+        state.apply([], [Put(f"/a/{number:05}", b"new") if number % 4 else Delete(f"/a/{number:05}")])
+    state.apply([], [Put(f"/a/{number:05}x", b"later") for number in range(100)])
+    looked = 0
+    at = state._at
+
+    def counted(key: str, revision: int) -> KeyValue | None:
+        nonlocal looked
+        looked += 1
+        return at(key, revision)
+
+    state._at = counted  # type: ignore[method-assign]
+    seen: list[KeyValue] = []
+    more = True
+    while more:
+        page = state.range("/a/", start_after=seen[-1].key if seen else "", limit=500, revision=then)
+        assert page.count == 10_000
+        seen += page.items
+        more = page.more
+    assert [item.key for item in seen] == [f"/a/{number:05}" for number in range(10_000)]
+    assert {item.value for item in seen} == {b"old"}
+    assert looked < 10_000 + 20 * 110
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(0, 5), (1, 4), (3, 2), (4, 1), (9, 1)])
+def test_the_revision_that_leaves_so_many_events(keep: int, expected: int) -> None:
+    state = State()
+    for value in (b"1", b"2", b"3", b"4"):
+        state.apply([], [Put("a", value)])
+    assert state.revision_leaving(size=1000, events=keep) == expected
+    state.compact(expected)
+    assert len(state.history) <= keep

@@ -34,6 +34,7 @@ from orchestrator.store.command import Limits
 from orchestrator.store.files import DiskFiles, Files
 from orchestrator.store.log import Base, Log
 from orchestrator.store.retention import Kept
+from orchestrator.store.watch import Backlog
 from tests.unit.store.disk import FaultyFiles
 
 
@@ -201,7 +202,7 @@ async def test_compaction_ends_old_reads_and_watches_and_survives_a_restart(tmp_
 
 
 async def test_history_is_bounded_by_count(tmp_path: Path) -> None:
-    async with opened(tmp_path, settings=Settings(kept=Kept(revisions=20))) as store:
+    async with opened(tmp_path, settings=Settings(kept=Kept(events=20))) as store:
         for _ in range(200):
             await put(store, "/a", bytes(10))
         status = store.status()
@@ -235,7 +236,7 @@ async def test_history_is_bounded_by_age_and_an_idle_store_writes_nothing(tmp_pa
 
 
 async def test_a_slow_watcher_is_cut_and_resumes_where_it_was(tmp_path: Path) -> None:
-    async with opened(tmp_path, settings=Settings(backlog=5)) as store:
+    async with opened(tmp_path, settings=Settings(backlog=Backlog(events=5))) as store:
         watch = store.watch("/a", after=1)
         for _ in range(20):
             await put(store, "/a")

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.store.errors import Compacted, FutureRevision, StoreUnavailable, WatcherTooSlow
+from orchestrator.store.history import History
 from orchestrator.store.interface import Event
-from orchestrator.store.watch import Hub, HubWatch
+from orchestrator.store.watch import Backlog, Hub, HubWatch
 
 
-def make_hub(backlog: int = 100, revision: int = 1) -> Hub:
-    return Hub(revision=revision, floor=0, backlog=backlog)
+def make_hub(backlog: int = 100, *, size: int = 1 << 20, all_size: int = 1 << 20) -> Hub:
+    return Hub(History(), revision=1, floor=0, backlog=Backlog(backlog, size, all_size))
 
 
-def publish(hub: Hub, *keys: str) -> list[Event]:
-    revision = hub.revision + 1
-    events = [Event(key, b"v", revision, None) for key in keys]
-    hub.publish(revision, events)
+def publish(hub: Hub, *keys: str, value: bytes = b"v") -> list[Event]:
+    events = [Event(key, value, hub.revision + 1, None) for key in keys]
+    for event in events:
+        hub.history.add(event)
+    hub.publish(hub.revision + 1, events)
     return events
+
+
+def compact(hub: Hub, revision: int) -> None:
+    hub.history.forget(revision)
+    hub.trim(revision)
 
 
 async def read(watch: HubWatch, count: int) -> list[Event]:
@@ -74,7 +82,7 @@ async def test_beginning_before_the_history_is_compacted() -> None:
     hub = make_hub()
     for _ in range(5):
         publish(hub, "/a")
-    hub.trim(4)
+    compact(hub, 4)
     with pytest.raises(Compacted) as caught:
         hub.watch("/a", 3)
     assert caught.value.compacted_revision == 4
@@ -138,6 +146,105 @@ async def test_a_failed_store_ends_all_watches() -> None:
         with pytest.raises(StoreUnavailable, match="the disk is gone"):
             await watch.__anext__()
     assert len(hub) == 0
+
+
+async def test_watchers_that_are_equally_far_share_their_batch() -> None:
+    hub = make_hub()
+    first, second, other = hub.watch("/a", 1), hub.watch("/a", 1), hub.watch("/a", 1)
+    publish(hub, "/a/1")
+    await other.__anext__()
+    publish(hub, "/a/2")
+    batch = await first.__anext__()
+    assert await second.__anext__() is batch
+    batch.cached = b"encoded"
+    assert [event.key for event in await other.__anext__()] == ["/a/2"]
+
+
+async def test_what_everybody_has_read_is_not_kept() -> None:
+    hub = make_hub()
+    watches = [hub.watch("/a", 1) for _ in range(3)]
+    waiting = [asyncio.create_task(read(watch, 5)) for watch in watches]
+    for _ in range(5):
+        publish(hub, "/a", value=bytes(1000))
+    await asyncio.gather(*waiting)
+    waiting = [asyncio.create_task(read(watch, 1)) for watch in watches]
+    await asyncio.sleep(0)
+    assert hub.held == 0
+    publish(hub, "/a")
+    await asyncio.gather(*waiting)
+
+
+async def test_slow_watchers_share_what_they_have_not_read() -> None:
+    """A thousand readers that do not read hold what one of them holds, and quick ones beside them go on."""
+    hub = make_hub(backlog=1000, size=100_000, all_size=150_000)
+    slow = [hub.watch("/a", 1) for _ in range(1000)]
+    quick = hub.watch("/a", 1)
+    for _ in range(99):
+        publish(hub, "/a", value=bytes(1000))
+        await quick.__anext__()
+    assert hub.held == 99_000
+    for _ in range(200):
+        publish(hub, "/a", value=bytes(1000))
+        await quick.__anext__()
+        assert hub.held <= 130_000
+    for watch in slow:
+        with pytest.raises(WatcherTooSlow) as caught:
+            await watch.__anext__()
+        assert caught.value.delivered_revision == 1
+    assert len(hub) == 1
+    assert quick.progress == hub.revision
+
+
+async def test_slow_watchers_of_many_prefixes_are_bounded_together() -> None:
+    hub = make_hub(backlog=1000, size=100_000, all_size=150_000)
+    slow = [hub.watch("/a"[:length] if length < 2 else f"/a/{length}", 1) for length in range(50)]
+    for number in range(3000):
+        publish(hub, f"/a/{number % 50}", value=bytes(1000))
+        assert hub.held <= 152_000
+    cut = 0
+    for watch in slow:
+        if watch.progress == hub.revision:
+            continue
+        try:
+            await watch.__anext__()
+        except WatcherTooSlow:
+            cut += 1
+    assert 0 < cut <= 50
+
+
+async def test_history_that_is_forgotten_before_it_was_read_ends_the_watch() -> None:
+    hub = make_hub()
+    for _ in range(5):
+        publish(hub, "/a")
+    late = hub.watch("/a", 1)
+    compact(hub, 4)
+    assert late.progress == 1
+    with pytest.raises(Compacted):
+        await late.__anext__()
+    assert len(hub) == 0
+
+
+async def test_what_was_published_after_the_beginning_outlives_a_compaction() -> None:
+    hub = make_hub()
+    watch = hub.watch("/a", 1)
+    publish(hub, "/a")
+    publish(hub, "/a")
+    compact(hub, 3)
+    assert [event.revision for event in await read(watch, 2)] == [2, 3]
+
+
+async def test_a_long_past_is_read_in_pieces_that_split_no_revision() -> None:
+    hub = make_hub()
+    for _ in range(30):
+        publish(hub, *(f"/a/{number}" for number in range(70)), "/b")
+    watch = hub.watch("/a", 1)
+    batches = []
+    while watch.progress < hub.revision:
+        batches.append(await watch.__anext__())
+    assert len(batches) > 1
+    assert [event.revision for batch in batches for event in batch] == [2 + number // 70 for number in range(2100)]
+    for before, after in pairwise(batches):
+        assert before[-1].revision < after[0].revision
 
 
 @given(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class Cluster:
         self, directory: Path, size: int, seed: int, *, settings: Settings | None = None, timing: Timing = TIMING
     ) -> None:
         self.names = [chr(ord("a") + number) for number in range(size)]
+        """The machines there are."""
+        self._initial = {name: name for name in self.names}
         self.chance = random.Random(seed)
         self.network = Network(self.chance)
         self.disks = {name: Disk(self.chance, partial(self._died, name)) for name in self.names}
@@ -38,10 +40,10 @@ class Cluster:
         self.clock = LoopClock()
         self.clocks = {name: LoopClock() for name in self.names}
         self.flush_takes = 0.0005
-        self.witness = Witness(self.disks, lambda: self.names)
+        self.witness = Witness(self.disks)
         self.network.observe = self._sent
         self.network.heard = self.witness.look_at
-        self._stopped: set[str] = set()
+        self.stopped: set[str] = set()
         """Processes that stand still."""
         self._directory = directory
         self._settings = settings or Settings()
@@ -55,47 +57,72 @@ class Cluster:
                 clock=self.clocks[name],
                 settings=self._settings,
                 files=disk,
-                members=Members(name, {each: each for each in self.names}, cluster="simulated", timing=self._timing),
+                members=self._members(name),
                 wire=self.network.wire(name),
                 chance=random.Random(self.chance.random()),
                 flush=partial(
                     LateFlusher,
                     takes=self._flush_takes,
-                    alive=lambda disk=disk, power=power: disk.power == power and not disk.dead,
-                    awake=lambda name=name: name not in self._stopped,
+                    alive=partial(_has_power, disk, power),
+                    awake=partial(self._is_awake, name),
                     reported=partial(self.witness.look_at, name),
                 ),
             )
+            store._turn = partial(self._turn, name, store._turn)  # type: ignore[method-assign]
             self.stores[name] = store
             self.witness.started(name, store)
+
+    def _members(self, name: str) -> Members:
+        if name in self._initial:
+            return Members(name, self._initial, cluster="simulated", timing=self._timing)
+        return Members(name, address=name, join=True, timing=self._timing)
+
+    def add_machine(self, name: str) -> None:
+        """A new machine, with an empty disk, that waits to be made a member; one of that name is gone."""
+        self.remove_machine(name)
+        self._initial = {each: address for each, address in self._initial.items() if each != name}
+        self.disks[name] = Disk(self.chance, partial(self._died, name))
+        self.clocks[name] = LoopClock()
+        self.names.append(name)
+
+    def remove_machine(self, name: str) -> None:
+        if name in self.stores:
+            self.kill(name)
+        if name in self.names:
+            self.names.remove(name)
+        self.network.replace(name)
+        self.witness.replaced(name)
 
     def kill(self, name: str) -> None:
         """The power fails: what was not synced is gone, and nothing more is said."""
         store = self.stores.pop(name)
         self.network.wire(name)
         self.witness.stopped(name)
-        self._stopped.discard(name)
+        self.stopped.discard(name)
         self.disks[name].fail_power()
         store.halt("the power failed")
         store._lock.release()
 
     def stop(self, name: str) -> None:
         """The process stands still, as after SIGSTOP: it hears, says and notices nothing until `go_on`."""
-        wire, store = self.network.current(name), self.stores[name]
-        if wire is None or name in self._stopped:
-            return
-        wire.pause()
-        self._stopped.add(name)
-        store._turn_scheduled = True
+        wire = self.network.current(name)
+        if wire is not None:
+            wire.pause()
+            self.stopped.add(name)
 
     def go_on(self, name: str) -> None:
         wire, store = self.network.current(name), self.stores.get(name)
-        if name not in self._stopped or store is None or wire is None:
-            return
-        self._stopped.discard(name)
-        store._turn_scheduled = False
-        store._wake()
-        wire.resume()
+        if name in self.stopped and store is not None and wire is not None:
+            self.stopped.discard(name)
+            store._turn()
+            wire.resume()
+
+    def _is_awake(self, name: str) -> bool:
+        return name not in self.stopped
+
+    def _turn(self, name: str, turn: Callable[[], None]) -> None:
+        if name not in self.stopped:
+            turn()
 
     async def leader(self) -> str:
         """Wait for a member that leads and knows that it does."""
@@ -115,7 +142,9 @@ class Cluster:
         leader = await self.leader()
         await self.stores[leader].txn([], [Put("/settled", b"")])
         last = self.stores[leader].status().applied_index
-        while any(store._raft.applied_index < last for store in self.stores.values()):  # noqa: ASYNC110
+        members = [member.name for member in self.stores[leader]._raft.configuration.members]
+        running = [self.stores[name] for name in members if name in self.stores]
+        while any(store._raft.applied_index < last for store in running):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     async def close(self) -> None:
@@ -145,3 +174,7 @@ class Cluster:
     def _sent(self, sender: str, receiver: str, message: Message) -> None:
         if not self.disks[sender].dead:
             self.witness.sent(sender, receiver, message)
+
+
+def _has_power(disk: Disk, power: int) -> bool:
+    return disk.power == power and not disk.dead

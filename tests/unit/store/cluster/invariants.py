@@ -21,7 +21,7 @@ The names are those of Ongaro's thesis, figure 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,9 +66,8 @@ class _View:
 
 
 class Witness:
-    def __init__(self, disks: Mapping[str, Disk], voters: Callable[[], Sequence[str]]) -> None:
-        """`voters`: those whose majority counts now."""
-        self._disks, self._voters = disks, voters
+    def __init__(self, disks: Mapping[str, Disk]) -> None:
+        self._disks = disks
         self._views: dict[str, _View] = {}
         self._leaders: dict[int, str] = {}
         self._entries: dict[tuple[int, int], tuple[bytes, int]] = {}
@@ -81,6 +80,9 @@ class Witness:
         self._values: dict[bytes, int] = {}
         """The index of the committed entry that writes a value."""
         self._events: dict[int, Sequence[tuple[str, bytes | None]]] = {}
+        """What happened at a revision."""
+        self._written: dict[bytes, int] = {}
+        """The revision at which a value was written: clients write none twice."""
         self.acknowledged = 0
         """The highest revision any client was told of."""
         self.terms = 0
@@ -125,6 +127,10 @@ class Witness:
     def stopped(self, name: str) -> None:
         self._views.pop(name, None)
 
+    def replaced(self, name: str) -> None:
+        """The machine of this name is gone, and what it promised is another member's."""
+        self._votes = {vote: candidate for vote, candidate in self._votes.items() if vote[0] != name}
+
     def look_at(self, name: str) -> None:
         """A step of this member is over."""
         view = self._views.get(name)
@@ -143,8 +149,8 @@ class Witness:
             self._commits(view)
 
     def _watch_over(self, view: _View) -> None:
-        raft, name = view.raft, view.name
-        apply, tick = raft._apply, raft.tick
+        raft, hub, name = view.raft, view.store._hub, view.name
+        apply, tick, publish = raft._apply, raft.tick, hub.publish
 
         def checked_apply(command: bytes) -> None:
             index = raft.applied_index + 1
@@ -165,6 +171,11 @@ class Witness:
             tick()
             self.look_at(name)
 
+        def checked_publish(revision: int, events: Sequence[Event]) -> None:
+            self._happens(name, revision, events)
+            publish(revision, events)
+
+        hub.publish = checked_publish  # type: ignore[method-assign]
         raft._apply = checked_apply
         raft.tick = checked_tick  # type: ignore[method-assign]
 
@@ -184,7 +195,10 @@ class Witness:
             if view.raft.leads and view.led == view.log.term:
                 raise self._broken(f"{view.name} leads term {view.led} and drops its entry {index}")
             dropped, known = seen.pop(index), self._committed.get(index)
-            if known is not None and known.term == dropped[2]:
+            if known is None or known.term != dropped[2]:
+                continue
+            # What a full disk did not take nobody was promised: the others' majority has it.
+            if index <= view.commit or view.disk.durable.has(index, known.term):
                 raise self._broken(f"{view.name} drops the committed entry {index} of term {known.term}")
         for each in range(position, len(entries)):
             command, index, term = entries[each]
@@ -245,7 +259,7 @@ class Witness:
             raise self._broken(f"{view.name} commits entry {index} without leading, and before any leader has")
         if term != view.term:
             raise self._broken(f"{view.name} commits entry {index} of term {term} by counting in term {view.term}")
-        voters = self._voters()
+        voters = view.raft.configuration.voters
         having = [name for name in voters if self._disks[name].durable.has(index, term)]
         if 2 * len(having) <= len(voters):
             raise self._broken(f"{view.name} commits entry {index}, which is on the disks of {having} only")
@@ -254,9 +268,10 @@ class Witness:
         if command[:1] == REGULAR:
             for each in decode_group(command[1:]).commands:
                 if isinstance(each, Txn):
-                    self._values.update(
-                        (operation.value, index) for operation in each.operations if isinstance(operation, Put)
-                    )
+                    for operation in each.operations:
+                        if isinstance(operation, Put):
+                            # One that was proposed again may be there twice: the first counts.
+                            self._values.setdefault(operation.value, index)
 
     # Messages.
 
@@ -317,15 +332,23 @@ class Witness:
             if self._revisions.get(index, 0) < revision:
                 raise self._broken(f"a client was told revision {revision} for {value!r}, which is in entry {index}")
 
+    def _happens(self, name: str, revision: int, events: Sequence[Event]) -> None:
+        """A member applies a txn."""
+        changes = [(event.key, event.value) for event in events]
+        if self._events.setdefault(revision, changes) != changes:
+            raise self._broken(f"{name} does something else at revision {revision} than a member before it")
+        for _, value in changes:
+            if value and self._written.setdefault(value, revision) != revision:
+                raise self._broken(f"{value!r} is written at revision {self._written[value]} and again at {revision}")
+
     def delivers(self, after: int, events: Sequence[Event]) -> int:
         """A watch of everything that had all events up to `after` gets these; the revision it has reached."""
-        by_revision: dict[int, list[tuple[str, bytes | None]]] = {}
-        for event in events:
-            by_revision.setdefault(event.revision, []).append((event.key, event.value))
-        for revision, changes in by_revision.items():
-            if revision != after + 1:
-                raise self._broken(f"a watch gets revision {revision} after {after}")
-            if self._events.setdefault(revision, changes) != changes:
-                raise self._broken(f"two watches see different events at revision {revision}")
-            after = revision
+        at = 0
+        while at < len(events):
+            after += 1
+            expected = self._events.get(after, ())
+            got = [(event.key, event.value) for event in events[at : at + len(expected)]]
+            if not expected or events[at].revision != after or got != expected:
+                raise self._broken(f"a watch gets {got} of revision {events[at].revision} for revision {after}")
+            at += len(expected)
         return after

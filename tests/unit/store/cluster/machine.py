@@ -18,6 +18,7 @@ from pathlib import Path
 from orchestrator.store.files import File
 from orchestrator.store.frame import frames
 from orchestrator.store.record import Entry, Truncate, Vote, decode_header, decode_records
+from orchestrator.store.tail import SECTOR
 
 
 @dataclass(slots=True)
@@ -85,7 +86,9 @@ class Disk:
             kept = self._chance.randint(content.synced, len(content.data))
             del content.data[kept:]
             if kept > content.synced and self._chance.random() < 0.3:
-                content.data[self._chance.randrange(content.synced, kept)] ^= 0xFF
+                sector = self._chance.randrange(content.synced, kept) // SECTOR * SECTOR
+                for offset in range(max(sector, content.synced), min(sector + SECTOR, kept)):
+                    content.data[offset] = 0
             content.synced = kept
             self._read_along(content)
 
@@ -97,7 +100,7 @@ class Disk:
         self._rename(lambda names: names.__setitem__(path, content))
         return _OpenFile(self, content)
 
-    def open_end(self, path: Path, size: int) -> File:
+    def open_end(self, path: Path, size: int, allocated: int) -> File:
         self._begin()
         content = self._names[path]
         del content.data[size:]
@@ -141,6 +144,11 @@ class Disk:
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
         content.data += data
+
+    def allocate(self) -> None:
+        self._begin()
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     def sync(self, content: _Content) -> None:
         if self.fail_at_sync:
@@ -204,6 +212,13 @@ class _OpenFile:
     def append(self, data: bytes) -> None:
         if self._power == self._disk.power:
             self._disk.append(self._content, data)
+
+    def allocate(self, size: int) -> None:
+        if self._power == self._disk.power:
+            self._disk.allocate()
+
+    def cut(self) -> None:
+        """Nothing is reserved, and an append that fails leaves nothing."""
 
     def sync(self) -> None:
         if self._power == self._disk.power:

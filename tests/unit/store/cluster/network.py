@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.store.greeting import Greeter
 from orchestrator.store.v1.raft_pb2 import Message
 from orchestrator.store.wire import Receive
 
@@ -33,6 +34,8 @@ class Network:
         self.weather = Weather()
         self._down: set[tuple[str, str]] = set()
         self._wires: dict[str, SimulatedWire] = {}
+        self._machines: dict[str, int] = {}
+        """How often the machine of a name was replaced by a new one."""
         self.sent = 0
         self.observe: Callable[[str, str, Message], None] | None = None
         """Told of each message when it is sent: sender, receiver, message."""
@@ -45,6 +48,10 @@ class Network:
             self._wires[member].alive = False
         self._wires[member] = SimulatedWire(self, member)
         return self._wires[member]
+
+    def replace(self, member: str) -> None:
+        """Another machine has the name now: nothing that is on its way from or to the one before reaches it."""
+        self._machines[member] = self._machines.get(member, 0) + 1
 
     def current(self, member: str) -> SimulatedWire | None:
         return self._wires.get(member)
@@ -70,13 +77,16 @@ class Network:
             return
         copies = 2 if weather.repeat and chance() < weather.repeat else 1
         data = message.SerializeToString()
+        machines = self._machines.get(sender), self._machines.get(receiver)
         for _ in range(copies):
             stray = weather.straying and chance() < weather.straying
             delay = chance() * weather.far if stray else self._chance.expovariate(1 / weather.delay)
-            asyncio.get_running_loop().call_later(delay, self._deliver, sender, receiver, data)
+            asyncio.get_running_loop().call_later(delay, self._deliver, sender, receiver, machines, data)
 
-    def _deliver(self, sender: str, receiver: str, data: bytes) -> None:
+    def _deliver(self, sender: str, receiver: str, machines: tuple[int | None, int | None], data: bytes) -> None:
         wire = self._wires.get(receiver)
+        if machines != (self._machines.get(sender), self._machines.get(receiver)):
+            return
         if wire is not None and wire.alive and (sender, receiver) not in self._down:
             wire.deliver(sender, Message.FromString(data))
 
@@ -92,8 +102,11 @@ class SimulatedWire:
         self._paused = False
         self._unheard: list[tuple[str, Message]] = []
 
-    def start(self, receive: Receive, changed: Callable[[], None]) -> None:
+    def start(self, receive: Receive, changed: Callable[[], None], greeter: Greeter) -> None:
         self._receive = receive
+
+    def set_peers(self, peers: Mapping[str, str]) -> None:
+        """The network takes names for addresses."""
 
     def send(self, member: str, message: Message) -> None:
         if self.alive:

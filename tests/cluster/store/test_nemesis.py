@@ -1,0 +1,33 @@
+"""Two minutes of torment: real processes in their own namespaces, by three seeds that stay and one that is new."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from tests.cluster.store.laboratory import leftovers
+from tests.cluster.store.torment import torment
+from tests.requires import require_program, require_root
+
+SEEDS = (1, 2, 3)
+SECONDS = 18.0
+"""Of faults; the start, the recovery and the verdict take about ten more."""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [*SEEDS, None], ids=[*map(str, SEEDS), "random"])
+def test_the_store_keeps_its_promises_whatever_is_done_to_its_members(
+    seed: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require_root()
+    require_program("ip", "nsenter", "nft", "mount")
+    chosen = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    report = torment(chosen, SECONDS)
+    with capsys.disabled():
+        print(f"\n{report}")
+    assert not report.anomalies, "\n".join([*report.anomalies, f"kept in {report.kept}"])
+    assert report.operations > 20 * SECONDS, "the clients hardly came to do anything"
+    assert report.faults
+    assert os.getpid() not in leftovers().values()
