@@ -48,7 +48,10 @@ class Config:
     """Where the other members call."""
     initial: Mapping[str, str] = field(default_factory=dict)
     """The first members' names and addresses, this one's included; empty: it is alone."""
+    join: bool = False
+    """Wait to be added to a cluster."""
     cluster: str = "test"
+    """The id of a cluster of initial members."""
     timing: Timing = field(default_factory=Timing)
     settings: Settings = field(default_factory=Settings)
     verbose: bool = False
@@ -72,19 +75,17 @@ async def serve(config: Config, *, clock: Clock | None = None, files: Files | No
     clock = clock or SystemClock()
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    wire: GrpcWire | None = None
-    peers = {name: address for name, address in config.initial.items() if name != config.name}
-    if peers:
-        wire = GrpcWire(
-            config.name,
-            peers,
-            listen=config.listen,
-            cluster=config.cluster,
-            credentials=config.credentials,
-            clock=clock,
-        )
-        await wire.open()
-    members = Members(config.name, tuple(peers), config.timing)
+    wire = GrpcWire(config.name, listen=config.listen, credentials=config.credentials, clock=clock)
+    await wire.open()
+    host = config.listen.rpartition(":")[0]
+    members = Members(
+        config.name,
+        config.initial,
+        address=f"{host}:{wire.port}",
+        join=config.join,
+        cluster=config.cluster if config.initial else "",
+        timing=config.timing,
+    )
     store = await open_store(
         config.directory,
         clock=clock,
@@ -94,7 +95,7 @@ async def serve(config: Config, *, clock: Clock | None = None, files: Files | No
         wire=wire,
     )
     server, port = await _open_door(store, config)
-    print(json.dumps({"door": port, "peers": wire.port if wire else 0}), flush=True)
+    print(json.dumps({"door": port, "peers": wire.port}), flush=True)
     # What start-up has made stays; collecting it again and again would only cost time.
     gc.collect()
     gc.freeze()

@@ -20,6 +20,7 @@ from orchestrator.logs import fields
 from orchestrator.paths import Paths
 from orchestrator.store import Members, ReplicatedStore, StoreUnavailable, Timing
 from orchestrator.store.grpc_wire import Credentials, GrpcWire
+from orchestrator.store.lock import LOCK_NAME
 from orchestrator.store.open import open_store
 
 log = logging.getLogger("server")
@@ -49,17 +50,16 @@ async def open_member(paths: Paths, member: StoreMember, clock: Clock) -> Replic
 
     Raises StoreError; OSError when the address to listen on can't be had.
     """
-    first_start = not any(paths.store.glob("*"))
-    if not first_start and (member.initial or member.join):
+    begun = paths.store.exists() and any(
+        each.name != LOCK_NAME and each.suffix != ".new" for each in paths.store.iterdir()
+    )
+    if begun and (member.initial or member.join):
         # As a service is started with the same command line every time.
         log.info("the members are as the store knows them: those on the command line were for the first start")
     authority = (paths.pki / "ca.crt").read_bytes()
-    cluster = cluster_of(authority) if len(member.initial) > 1 else ""
     wire = GrpcWire(
         member.name,
-        {name: address for name, address in member.initial.items() if name != member.name},
         listen=member.listen,
-        cluster=cluster,
         credentials=Credentials(
             authority, (paths.pki / "store.crt").read_bytes(), (paths.pki / "store.key").read_bytes()
         ),
@@ -68,18 +68,18 @@ async def open_member(paths: Paths, member: StoreMember, clock: Clock) -> Replic
     try:
         await wire.open()
     except StoreUnavailable as error:
-        raise OSError(f"{error}: end what listens there, or choose another by --store-listen") from error
-    if first_start and member.join:
+        raise OSError(f"{error}; end what listens there, or choose another place by --store-listen") from error
+    if not begun and member.join:
         log.info(
             "waiting to be added to a cluster",
-            extra=fields(command=f"navctl member add {member.name} {member.address or 'HOST:' + str(STORE_PORT)}"),
+            extra=fields(command=f"navctl member add {member.name} {member.address or f'HOST:{wire.port}'}"),
         )
     members = Members(
         member.name,
-        initial=member.initial,
+        initial={} if begun else member.initial,
         address=member.address,
-        join=member.join,
-        cluster=cluster,
+        join=member.join and not begun,
+        cluster=cluster_of(authority) if len(member.initial) > 1 and not begun else "",
         timing=member.timing,
     )
     try:

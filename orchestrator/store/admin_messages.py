@@ -54,6 +54,7 @@ def status_reply(status: StoreStatus, members: MemberList) -> pb.StatusReply:
         last_index=status.log_last_index,
         snapshot_index=status.snapshot_index,
         watchers=status.watchers,
-        alarms=[status.failure] if status.failure else [],
+        alarms=[*status.alarms, *([status.failure] if status.failure else [])],
+        snapshot_age=status.snapshot_age,
         learner=any(member.learner for member in members.members if member.name == status.member),
     )

@@ -1,9 +1,9 @@
 """Who the members are, and changing them: asked on any member, done by the leader.
 
-A caller's wish is passed to the leader once; a leader that is lost before it answers leaves the fate of a change unknown,
-and the caller is told so, while a mere question is asked again. The leader decides (`changes`), appends the new
-configuration, and answers when it is committed. It looks at its work right behind each tick of the engine: only there
-may it append.
+A caller's wish is passed to the leader once; a leader that is lost before it answers leaves the fate of a change
+unknown, and the caller is told so, while a mere question is asked again. The leader decides (`changes`), appends the
+new configuration, and answers when it is committed. It looks at its work right behind each tick of the engine: only
+there may it append.
 """
 
 from __future__ import annotations

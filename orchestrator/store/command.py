@@ -49,6 +49,10 @@ _ENDED = struct.Struct("<QQ")
 _REMAINING = struct.Struct("<QQQ")
 
 
+class SenselessCommand(StoreCorrupt):
+    """The bytes are no command of their version, which says how they would have to be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Txn:
     compares: Sequence[Compare]
@@ -207,7 +211,10 @@ def encode_group(origin: Origin, commands: Sequence[bytes]) -> bytes:
 
 
 def decode_group(data: bytes) -> Group:
-    """What one log entry says. Raises StoreCorrupt when the bytes are not of a version this program reads."""
+    """What one log entry says. Raises StoreCorrupt when it is of a version that this program does not read.
+
+    Raises SenselessCommand when it is of one that it reads, and does not parse all the same.
+    """
     try:
         match data[:1]:
             case b"\x02" | b"\x03":
@@ -222,7 +229,7 @@ def decode_group(data: bytes) -> Group:
                     f"a log entry has version {version.hex() or 'none'}: this program reads up to version {VERSION}"
                 )
     except (struct.error, UnicodeDecodeError, IndexError) as error:
-        raise StoreCorrupt(f"a log entry does not parse: {error}") from error
+        raise SenselessCommand(f"a log entry does not parse: {error}") from error
 
 
 def _decode_commands(data: bytes, offset: int) -> Sequence[Command]:
@@ -245,7 +252,7 @@ def _decode_other(data: bytes, offset: int) -> tuple[Command, int]:
         record = _ENDED if kind == _END else _REMAINING
         end = offset + count * record.size
         if end > len(data):
-            raise StoreCorrupt("a log entry ends inside a list of leases")
+            raise SenselessCommand("a log entry ends inside a list of leases")
         found = tuple(record.iter_unpack(data[offset:end]))
         return (End(found) if kind == _END else Remain(found)), end
     _, number = _ONE_NUMBER.unpack_from(data, offset)
@@ -260,7 +267,7 @@ def _decode_other(data: bytes, offset: int) -> tuple[Command, int]:
         case 5:
             return Revoke(number), end
         case _:
-            raise StoreCorrupt(f"a log entry holds a command of unknown kind {kind}")
+            raise SenselessCommand(f"a log entry holds a command of unknown kind {kind}")
 
 
 def _decode_txn(data: bytes, offset: int) -> tuple[Txn, int]:
@@ -284,10 +291,10 @@ def _decode_txn(data: bytes, offset: int) -> tuple[Txn, int]:
                 _, key_length, value_length, lease = _LEASED_HEAD.unpack_from(data, offset)
                 offset += _LEASED_HEAD.size
             else:
-                raise StoreCorrupt(f"a log entry holds an operation of unknown kind {kind}")
+                raise SenselessCommand(f"a log entry holds an operation of unknown kind {kind}")
             end = offset + key_length + value_length
             if end > len(data):
-                raise StoreCorrupt("a log entry ends inside a value")
+                raise SenselessCommand("a log entry ends inside a value")
             operations.append(Put(data[offset : offset + key_length].decode(), data[offset + key_length : end], lease))
             offset = end
         else:

@@ -23,6 +23,8 @@ VERSION: Final = 2
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
     why: str
+    stranger: bool = False
+    """It is no member."""
     removed: Removed | None = None
     """The caller was a member once: it is told, and stops."""
 
@@ -69,12 +71,12 @@ def judge(
     if member is not None and member.learner:
         return None
     if committed.has_removed(name, hello.since):
-        return TurnedAway(f"{name} is no member of this store any more", Removed(configuration=committed.index))
+        return TurnedAway(f"{name} is no member of this store any more", True, Removed(configuration=committed.index))
     if not hello.since:
         if member is not None:
             return TurnedAway(
                 f"{name} has a vote, but comes with an empty directory: what it promised is lost. Remove it from the "
                 "members, and add it again"
             )
-        return TurnedAway(f"{name} is no member of this store")
+        return TurnedAway(f"{name} is no member of this store", stranger=True)
     return None

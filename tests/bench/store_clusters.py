@@ -28,8 +28,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 from grpc_tools import protoc  # type: ignore[import-untyped]
 
+from orchestrator.pki import store_host
 from orchestrator.store import Put
-from orchestrator.store.grpc_wire import serving_name
 from orchestrator.store.store_client import ClientCredentials, Endpoint, StoreClient
 from orchestrator.store.v1 import store_pb2 as pb
 from tests.integration.store.certificates import Authority
@@ -186,7 +186,7 @@ class Cluster(ABC):
     def channel(self, member: str) -> grpc.aio.Channel:
         credentials = self.credentials[member]
         tls = grpc.ssl_channel_credentials(credentials.authority, credentials.key, credentials.certificate)
-        options = (*_OPTIONS, ("grpc.ssl_target_name_override", serving_name(member)))
+        options = (*_OPTIONS, ("grpc.ssl_target_name_override", store_host(member)))
         return grpc.aio.secure_channel(f"{HOST}:{self.doors[member]}", tls, options=options)
 
     async def answers(self, member: str) -> None:
@@ -259,7 +259,7 @@ class OurCluster(Cluster):
     def caller(self, member: str) -> Caller:
         own = self.credentials[member]
         credentials = ClientCredentials(own.authority, own.certificate, own.key)
-        endpoint = Endpoint(f"{HOST}:{self.doors[member]}", serving_name(member))
+        endpoint = Endpoint(f"{HOST}:{self.doors[member]}", store_host(member))
         return StreamCaller(StoreClient([endpoint], credentials))
 
     async def leader_by(self, member: str, channel: grpc.aio.Channel) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from orchestrator.store.grpc_wire import serving_name
+from orchestrator.pki import store_host
 from orchestrator.store.store_client import ClientCredentials, Endpoint, StoreClient
 from tests.cluster.store.laboratory import PLACES, Laboratory
 from tests.integration.store.certificates import Authority
@@ -149,8 +149,10 @@ class Members:
                     **{kind: str(path) for kind, path in paths.items()},
                     "door": f"{host}:{DOOR_PORT}",
                     "listen": f"{host}:{PEERS_PORT}",
+                    "address": f"{host}:{PEERS_PORT}",
                     "initial": {} if join else dict(self._initial),
-                    "cluster": "torture",
+                    "join": join,
+                    "cluster": "" if join else "torture",
                     "timing": dict(self._manner.timing),
                     "settings": dict(self._manner.settings),
                 }
@@ -183,7 +185,7 @@ class Members:
         member.paused = False
         if member.connection is None:
             door = f"{self._laboratory.address(member.place, moved=member.moved)}:{DOOR_PORT}"
-            endpoint = Endpoint(door, serving_name(member.name))
+            endpoint = Endpoint(door, store_host(member.name))
             member.connection = StoreClient([endpoint], self._visitor, timeout=CALL_SECONDS)
 
     async def _watch(self, member: Member, run: Run) -> None:

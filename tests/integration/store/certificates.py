@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from orchestrator.store.grpc_wire import MEMBER_PREFIX, Credentials, serving_name
+from orchestrator.pki import STORE_PREFIX, store_host
+from orchestrator.store.grpc_wire import Credentials
 
 
 class Authority:
@@ -33,8 +34,8 @@ class Authority:
         With another `common_name`, one that serves under the member's name but is not its.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name or MEMBER_PREFIX + name)])
-        certificate = self._sign(subject, key, serving_name(name), life, addresses=addresses)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name or STORE_PREFIX + name)])
+        certificate = self._sign(subject, key, store_host(name), life, addresses=addresses)
         encoded = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

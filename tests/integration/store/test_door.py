@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 
 from orchestrator.clock import SystemClock
+from orchestrator.pki import store_host
 from orchestrator.store import (
     Compacted,
     Compare,
@@ -31,7 +32,6 @@ from orchestrator.store import (
 from orchestrator.store.admin_door import admin_handler
 from orchestrator.store.door import DOOR_OPTIONS
 from orchestrator.store.errors import StoreRefused
-from orchestrator.store.grpc_wire import serving_name
 from orchestrator.store.key_value_door import key_value_handler
 from orchestrator.store.snapshot import parse_snapshot
 from orchestrator.store.store_client import ClientCredentials, Endpoint, StoreClient
@@ -49,7 +49,7 @@ class Served:
 
     def __init__(self, store: ReplicatedStore, server: grpc.aio.Server, port: int) -> None:
         self.store, self.server = store, server
-        self.endpoint = Endpoint(f"127.0.0.1:{port}", serving_name("a"))
+        self.endpoint = Endpoint(f"127.0.0.1:{port}", store_host("a"))
         self.client = StoreClient([self.endpoint], CALLER)
 
     async def close(self) -> None:
@@ -170,7 +170,7 @@ async def test_a_watch_shows_everything_once_from_where_it_is_asked(served: Serv
 async def test_a_read_goes_to_the_next_member_and_a_write_too_when_it_was_not_done(
     served: Served, tmp_path: Path
 ) -> None:
-    nobody = Endpoint("127.0.0.1:1", serving_name("x"))
+    nobody = Endpoint("127.0.0.1:1", store_host("x"))
     async with StoreClient([nobody, served.endpoint], CALLER) as client:
         assert (await client.txn([], [Put("/a", b"1")])).revision == 2
     async with StoreClient([nobody, served.endpoint], CALLER) as client:
@@ -318,7 +318,7 @@ async def test_a_member_that_comes_back_is_used_again(served: Served, tmp_path: 
 
 async def test_bytes_that_are_no_request_are_refused(served: Served) -> None:
     tls = grpc.ssl_channel_credentials(CALLER.authority, CALLER.key, CALLER.certificate)
-    options = (("grpc.ssl_target_name_override", serving_name("a")),)
+    options = (("grpc.ssl_target_name_override", store_host("a")),)
     async with grpc.aio.secure_channel(served.endpoint.address, tls, options=options) as channel:
         for method in ("Get", "Range", "Txn", "Compact"):
             call = channel.unary_unary(f"/{pb.DESCRIPTOR.package}.KeyValues/{method}")  # type: ignore[call-arg]

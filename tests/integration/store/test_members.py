@@ -13,8 +13,10 @@ import grpc.aio
 import pytest
 
 from orchestrator.clock import SystemClock
+from orchestrator.pki import store_host
 from orchestrator.store import Put, ReplicatedStore, open_store
-from orchestrator.store.grpc_wire import Credentials, GrpcWire, serving_name
+from orchestrator.store.greeting import VERSION
+from orchestrator.store.grpc_wire import Credentials, GrpcWire
 from orchestrator.store.membership import Members, Timing
 from orchestrator.store.v1.peers_pb2_grpc import PeersStub
 from orchestrator.store.v1.raft_pb2 import AppendEntries, Hello, Message
@@ -33,12 +35,9 @@ class Trio:
         self.wires: dict[str, GrpcWire] = {}
 
     async def start(self, name: str, *, cluster: str = "test", credentials: Credentials | None = None) -> None:
-        peers = {other: f"127.0.0.1:{port}" for other, port in self.ports.items() if other != name}
         wire = GrpcWire(
             name,
-            peers,
             listen=f"127.0.0.1:{self.ports[name]}",
-            cluster=cluster,
             credentials=credentials or AUTHORITY.member(name),
             clock=SystemClock(),
         )
@@ -61,7 +60,7 @@ class Trio:
 
     def channel(self, to: str, credentials: Credentials) -> grpc.aio.Channel:
         tls = grpc.ssl_channel_credentials(credentials.authority, credentials.key, credentials.certificate)
-        override = (("grpc.ssl_target_name_override", serving_name(to)),)
+        override = (("grpc.ssl_target_name_override", store_host(to)),)
         return grpc.aio.secure_channel(f"127.0.0.1:{self.ports[to]}", tls, options=override)
 
 
@@ -118,7 +117,8 @@ async def test_whoever_is_no_member_is_not_heard(
     shown = Credentials(real.authority, credentials.certificate, credentials.key)
     async with trio.channel("a", shown) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await _speak(channel, Hello(cluster="test", member="b", version=1))
+            name = "x" if expected == grpc.StatusCode.PERMISSION_DENIED else "b"
+            await _speak(channel, Hello(cluster="test", member=name, version=VERSION))
     assert caught.value.code() == expected
     assert trio.stores["a"].status().leader is None
 
@@ -126,9 +126,9 @@ async def test_whoever_is_no_member_is_not_heard(
 @pytest.mark.parametrize(
     ("hello", "why"),
     [
-        (Hello(cluster="other", member="b", version=1), "belongs to the cluster 'other'"),
-        (Hello(cluster="test", member="c", version=1), "its certificate is that of 'b'"),
-        (Hello(cluster="test", member="b", version=2), "speaks version 2"),
+        (Hello(cluster="other", member="b", version=VERSION), "belongs to the cluster 'other'"),
+        (Hello(cluster="test", member="c", version=VERSION), "its certificate is that of 'b'"),
+        (Hello(cluster="test", member="b", version=99), "speaks version 99"),
     ],
     ids=["another cluster", "another name", "another version"],
 )
@@ -147,7 +147,7 @@ async def test_a_pickle_on_the_wire_is_not_even_parsed(trio: Trio, tmp_path: Pat
         raw = channel.stream_stream("/navarch.store.v1.Peers/Exchange")  # type: ignore[call-arg]  # plain bytes
 
         async def requests() -> AsyncIterator[bytes]:
-            yield Message(hello=Hello(cluster="test", member="b", version=1)).SerializeToString()
+            yield Message(hello=Hello(cluster="test", member="b", version=VERSION)).SerializeToString()
             yield pickled
 
         with pytest.raises(grpc.aio.AioRpcError):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from pathlib import Path
 
 import pytest
 
 from orchestrator.store.errors import StoreCorrupt, StoreUnavailable
 from orchestrator.store.files import DiskFiles
-from orchestrator.store.log import NO_OP, Base, Log, LogEntry
+from orchestrator.store.giving_up import NO_OP
+from orchestrator.store.log import Base, Log, LogEntry
+from orchestrator.store.segment import recover
+from orchestrator.store.tail import SECTOR
 from tests.unit.store.disk import FaultyFiles
 
 FILES = DiskFiles()
@@ -17,6 +21,19 @@ FILES = DiskFiles()
 
 def open_log(directory: Path, base: Base | None = None, segment_size: int = 1 << 20) -> Log:
     return Log.open(FILES, directory, base or Base(), segment_size=segment_size)
+
+
+class OneFile(DiskFiles):
+    """A directory with one file, in memory."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self._name, self._data = name, data
+
+    def names(self, directory: Path) -> list[str]:
+        return [self._name]
+
+    def read(self, path: Path) -> bytes:
+        return self._data
 
 
 def write(log: Log, count: int, term: int = 1) -> list[LogEntry]:
@@ -67,18 +84,19 @@ def test_a_tail_cut_at_any_byte_loses_only_the_unfinished_frame(tmp_path: Path) 
     log = open_log(tmp_path)
     write(log, 3)
     path = only_segment(tmp_path)
-    ends = [path.stat().st_size]
+    ends = [log.size]
     for _ in range(3):
         write(log, 1)
-        ends.append(path.stat().st_size)
-    log.close()
+        ends.append(log.size)
     whole, entries = path.read_bytes(), log.entries
+    log.close()
     for size in range(ends[0], ends[-1] + 1):
         path.write_bytes(whole[:size])
         recovered = open_log(tmp_path)
         kept = 3 + sum(end <= size for end in ends[1:])
         assert recovered.entries == entries[:kept], f"cut at {size}"
-        assert path.stat().st_size == ends[kept - 3], "the torn bytes must be gone before anything follows them"
+        rest = path.read_bytes()[ends[kept - 3] :]
+        assert not any(rest), "the torn bytes must be gone before anything follows them"
         after = write(recovered, 1)
         recovered.close()
         again = open_log(tmp_path)
@@ -86,31 +104,103 @@ def test_a_tail_cut_at_any_byte_loses_only_the_unfinished_frame(tmp_path: Path) 
         again.close()
 
 
-@pytest.mark.parametrize("garbage", [b"\x00" * 100, b"\xff" * 100, b"\x05\x00\x00\x00"])
-def test_garbage_behind_the_end_is_cut(tmp_path: Path, garbage: bytes) -> None:
+@pytest.mark.parametrize("garbage", [b"\x00" * 100, b"\x05\x00\x00\x00"], ids=["reserved", "half a head"])
+def test_what_is_no_frame_and_was_never_acknowledged_does_not_count(tmp_path: Path, garbage: bytes) -> None:
     log = open_log(tmp_path)
     entries = write(log, 3)
+    size = log.size
     log.close()
     path = only_segment(tmp_path)
-    path.write_bytes(path.read_bytes() + garbage)
+    path.write_bytes(path.read_bytes()[:size] + garbage)
     assert open_log(tmp_path).entries == entries
 
 
-def test_a_flipped_bit_anywhere_before_the_last_frame_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
+def test_a_write_of_which_any_sectors_are_missing_is_cut(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    entries = write(log, 3)
+    before = log.size
+    log.append(bytes(range(1, 251)) * 12, log.next_index, 1)
+    log.flush()
+    path = only_segment(tmp_path)
+    whole, after = path.read_bytes(), log.size
+    log.close()
+    edges = [before, *(edge for edge in range(0, after, SECTOR) if edge > before), after]
+    sectors = list(itertools.pairwise(edges))
+    assert len(sectors) > 5
+    for missing in range(1, 1 << len(sectors)):
+        data = bytearray(whole)
+        for position, (begin, end) in enumerate(sectors):
+            if missing >> position & 1:
+                data[begin:end] = bytes(end - begin)
+        path.write_bytes(data)
+        recovered = open_log(tmp_path)
+        assert recovered.entries == entries[:3], f"missing {missing:b}"
+        recovered.close()
+
+
+@pytest.mark.parametrize("confirmed", [False, True], ids=["killed", "closed"])
+@pytest.mark.parametrize("last", [bytes(range(256)) * 3, bytes(2000), b"short"], ids=["bytes", "zeros", "short"])
+def test_a_flipped_bit_anywhere_is_refused_and_nothing_is_changed(tmp_path: Path, last: bytes, confirmed: bool) -> None:
     log = open_log(tmp_path)
     write(log, 4)
+    log.append(last, log.next_index, 1)
+    log.flush()
     path = only_segment(tmp_path)
-    last = path.stat().st_size
-    write(log, 1)
+    if confirmed:
+        log.confirm()
+    end = log.size
+    data = bytearray(path.read_bytes()[: end + 2000])
     log.close()
-    whole = path.read_bytes()
-    for offset in range(last):
-        damaged = bytearray(whole)
+    for offset in range(end):
+        damaged = data.copy()
         damaged[offset] ^= 1 << (offset % 8)
-        path.write_bytes(damaged)
         with pytest.raises(StoreCorrupt, match=r"log-0000000001 is damaged at offset \d+"):
-            open_log(tmp_path)
-        assert path.read_bytes() == damaged
+            recover(OneFile(path.name, bytes(damaged)), tmp_path)
+    damaged = data.copy()
+    damaged[end - 1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(StoreCorrupt, match="Nothing was changed"):
+        open_log(tmp_path)
+    assert path.read_bytes() == damaged
+
+
+def test_more_than_a_bit_wrong_in_the_last_frame_is_refused_when_all_its_sectors_were_written(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    write(log, 4)
+    before = log.size
+    log.append(bytes(range(1, 251)) * 4, log.next_index, 1)
+    log.flush()
+    path = only_segment(tmp_path)
+    data = bytearray(path.read_bytes())
+    log.close()
+    data[before + 40] ^= 0xFF
+    data[before + 700] ^= 0x0F
+    path.write_bytes(data)
+    with pytest.raises(StoreCorrupt, match="bytes were written: some were changed later"):
+        open_log(tmp_path)
+    data[before : before + 16] = b"\xff" * 16
+    path.write_bytes(data)
+    with pytest.raises(StoreCorrupt, match="not the beginning of anything"):
+        open_log(tmp_path)
+
+
+def test_a_lost_sector_of_the_last_write_is_noticed_once_the_log_was_quiet(tmp_path: Path) -> None:
+    """Without the empty frame behind it, it would look like a write that the power cut short."""
+    log = open_log(tmp_path)
+    write(log, 4)
+    before = log.size
+    write(log, 1)
+    log.confirm()
+    size = log.size
+    log.confirm()
+    assert log.size == size, "once is enough"
+    path = only_segment(tmp_path)
+    data = bytearray(path.read_bytes())
+    log.close()
+    data[before : size - 16] = bytes(size - 16 - before)
+    path.write_bytes(data)
+    with pytest.raises(StoreCorrupt, match="whole records follow"):
+        open_log(tmp_path)
 
 
 def test_damage_at_the_end_of_a_finished_segment_is_refused(tmp_path: Path) -> None:

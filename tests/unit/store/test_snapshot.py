@@ -11,7 +11,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.store import Compacted, Delete, KeyValue, Put, Settings, Store, StoreCorrupt, open_store
 from tests.unit.store.disk import FaultyFiles
 
-SMALL = Settings(segment_size=4096, snapshot_entries=100)
+SMALL = Settings(segment_size=4096, snapshot_entries=100, reserve=0)
 
 
 async def fill(store: Store, count: int, prefix: str = "/k") -> None:

@@ -1,0 +1,283 @@
+"""A full disk: writes are refused and nothing else is, and the member recovers by itself when there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.clock import SystemClock
+from orchestrator.store import Delete, Put, Settings, Store, open_store
+from orchestrator.store.errors import DiskFull, NothingWritten, StoreUnavailable
+from orchestrator.store.files import Files
+from orchestrator.store.log import Base, Log
+from tests.requires import require_program, require_root
+from tests.unit.store.disk import FaultyFiles
+
+SETTINGS = Settings(segment_size=64 << 10, reserve=256 << 10)
+VALUE = bytes(range(256)) * 16
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.store.room._LOOK", 0.01)
+
+
+async def opened(directory: Path, files: Files | None = None, settings: Settings = SETTINGS) -> Store:
+    return await open_store(directory, clock=SystemClock(), settings=settings, files=files)
+
+
+async def fill(store: Store, prefix: str = "/fill") -> int:
+    """Write until the disk is full; how many writes were acknowledged."""
+    for number in range(100_000):
+        try:
+            await store.txn([], [Put(f"{prefix}/{number}", VALUE)])
+        except DiskFull:
+            return number
+    raise AssertionError("the disk never became full")
+
+
+async def has_room(store: Store) -> None:
+    async with asyncio.timeout(10):
+        while store.status().alarms:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.005)
+
+
+async def test_writes_are_refused_reads_go_on_and_it_recovers_when_there_is_room(tmp_path: Path) -> None:
+    disk = FaultyFiles()
+    store = await opened(tmp_path, disk)
+    disk.free = 300_000
+    count = await fill(store)
+    assert count > 30
+    status = store.status()
+    assert (status.alarms, status.failure, status.is_leader) == (("nospace",), None, True)
+    assert (await store.range("/fill")).count == count
+    for _ in range(3):
+        with pytest.raises(NothingWritten, match="is full"):
+            await store.txn([], [Put("/refused", b"")])
+    assert store.status().revision == status.revision
+    disk.free = None
+    await has_room(store)
+    assert (await store.txn([], [Put("/after", b"")])).revision == status.revision + 1
+    await store.close()
+    store = await opened(tmp_path)
+    assert (await store.range("")).count == count + 1
+    assert await store.get("/refused") is None
+    await store.close()
+
+
+async def test_writes_in_flight_together_learn_their_fate_one_by_one(tmp_path: Path) -> None:
+    """What was acknowledged is there after a restart, what was refused is not."""
+    disk = FaultyFiles()
+    store = await opened(tmp_path, disk)
+    disk.free = 400_000
+    acknowledged: set[str] = set()
+    refused: set[str] = set()
+
+    async def write(writer: int) -> None:
+        for number in range(100):
+            key = f"/{writer}/{number}"
+            try:
+                await store.txn([], [Put(key, VALUE)])
+                acknowledged.add(key)
+            except DiskFull:
+                refused.add(key)
+
+    await asyncio.gather(*(write(writer) for writer in range(8)))
+    assert acknowledged
+    assert refused
+    assert {item.key for item in (await store.range("")).items} == acknowledged
+    await store.close()
+    store = await opened(tmp_path)
+    assert {item.key for item in (await store.range("")).items} == acknowledged
+    await store.close()
+
+
+async def test_deletions_and_compactions_still_go_through(tmp_path: Path) -> None:
+    disk = FaultyFiles()
+    store = await opened(tmp_path, disk)
+    disk.free = 200_000
+    count = await fill(store)
+    disk.free = SETTINGS.reserve
+    for number in range(count):
+        await store.txn([], [Delete(f"/fill/{number}")])
+    await store.compact(store.status().revision)
+    assert store.status().keys == 0
+    await store.close()
+
+
+async def test_after_deletions_a_snapshot_makes_room_without_anybody_s_help(tmp_path: Path) -> None:
+    disk = FaultyFiles()
+    store = await opened(tmp_path, disk, replace(SETTINGS, segment_size=1 << 20, snapshot_entries=1 << 30))
+    disk.free = 900_000
+    count = await fill(store)
+    await store.txn([], [Delete(f"/fill/{number}") for number in range(count)][:500])
+    await has_room(store)
+    assert store.status().snapshot_index > 0
+    await store.txn([], [Put("/after", b"")])
+    await store.close()
+    store = await opened(tmp_path, settings=SETTINGS)
+    assert await store.get("/after") is not None
+    await store.close()
+
+
+async def test_a_restart_with_a_full_disk_reads_and_recovers(tmp_path: Path) -> None:
+    disk = FaultyFiles()
+    store = await opened(tmp_path, disk)
+    disk.free = 200_000
+    count = await fill(store)
+    await store.close()
+    for _ in range(3):
+        disk.free = 0
+        store = await opened(tmp_path, disk)
+        assert store.status().alarms == ("nospace",)
+        assert (await store.range("/fill")).count == count
+        with pytest.raises(DiskFull):
+            await store.txn([], [Put("/refused", VALUE)])
+        await store.close()
+    store = await opened(tmp_path, disk)
+    disk.free = None
+    await has_room(store)
+    await store.txn([], [Put("/after", b"")])
+    await store.close()
+
+
+async def test_a_failed_write_or_fsync_is_no_full_disk_and_stays_fatal(tmp_path: Path) -> None:
+    disk = FaultyFiles()
+    store = await opened(tmp_path, disk)
+    disk.fail_writes = True
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.txn([], [Put("/a", b"")])
+    assert not isinstance(caught.value, NothingWritten)
+    disk.fail_writes = False
+    assert "cannot be written any more" in await store.wait_failed()
+    await store.close()
+
+
+# The log by itself.
+
+
+def test_terms_and_votes_are_written_where_entries_are_not(tmp_path: Path) -> None:
+    disk = FaultyFiles()
+    log = Log.open(disk, tmp_path, Base(), segment_size=1 << 16)
+    log.append(b"first", 1, 1)
+    log.flush()
+    disk.free = 0
+    index = 2
+    with pytest.raises(DiskFull):
+        while True:
+            log.append(VALUE, index, 1)
+            log.flush()
+            index += 1
+    log.append(b"behind what was given up", index + 1, 1)
+    log.give_up()
+    assert (log.next_index, log.durable_index, log.entries[-1][1]) == (index, index - 1, index - 1)
+    for term in range(2, 300):
+        log.vote(term, f"n{term % 3}")
+        log.append(VALUE, log.next_index, term)
+        with pytest.raises(DiskFull):
+            log.flush()
+        log.give_up()
+    assert log.failure is None
+    log.close()
+    again = Log.open(disk, tmp_path, Base(), segment_size=1 << 16)
+    assert (again.term, again.voted_for) == (299, "n2")
+    assert again.entries == log.entries
+    again.close()
+
+
+def test_a_truncation_is_written_and_what_should_have_taken_its_place_is_not(tmp_path: Path) -> None:
+    disk = FaultyFiles()
+    log = Log.open(disk, tmp_path, Base(), segment_size=1 << 16)
+    for index in range(1, 6):
+        log.append(b"%d" % index, index, 1)
+    log.flush()
+    disk.free = 0
+    log.append(b"never on the disk", 6, 1)
+    log.truncate(6)
+    log.append(VALUE * 20, 6, 2)
+    log.truncate(4)
+    log.append(VALUE * 20, 4, 3)
+    with pytest.raises(DiskFull):
+        log.flush()
+    log.append(b"", 5, 3)
+    log.truncate(5)
+    log.give_up()
+    assert [entry[1] for entry in log.entries] == [1, 2, 3]
+    assert (log.next_index, log.durable_index) == (4, 3)
+    disk.free = None
+    log.flush()
+    assert not log.full
+    log.append(b"new", 4, 4)
+    log.flush()
+    log.close()
+    again = Log.open(disk, tmp_path, Base())
+    assert again.entries == [(b"1", 1, 1), (b"2", 2, 1), (b"3", 3, 1), (b"new", 4, 4)]
+    again.close()
+
+
+def test_a_write_that_fills_the_disk_half_way_leaves_nothing(tmp_path: Path) -> None:
+    """Where space cannot be reserved, the disk is full in the middle of a write."""
+    disk = FaultyFiles()
+    log = Log.open(disk, tmp_path, Base(), segment_size=1 << 16)
+    log.append(b"first", 1, 1)
+    log.flush()
+    size = log.size
+    disk.tear_next = True
+    log.append(VALUE, 2, 1)
+    with pytest.raises(DiskFull):
+        log.flush()
+    log.give_up()
+    (path,) = tmp_path.glob("log-*")
+    assert not any(path.read_bytes()[size:])
+    log.append(b"second", 2, 1)
+    log.flush()
+    log.close()
+    again = Log.open(disk, tmp_path, Base())
+    assert [entry[0] for entry in again.entries] == [b"first", b"second"]
+    again.close()
+
+
+# A real one.
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    require_root()
+    require_program("mount", "umount")
+    directory = tmp_path / "small"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(directory)], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+async def test_a_real_disk_that_is_full(small: Path) -> None:
+    settings = replace(SETTINGS, segment_size=1 << 20, reserve=1 << 20)
+    store = await opened(small / "store", settings=settings)
+    await store.txn([], [Put("/before", b"")])
+    ballast = small / "ballast"
+    ballast.write_bytes(bytes(2 << 20))
+    count = await fill(store)
+    assert count > 10
+    assert store.status().alarms == ("nospace",)
+    assert (await store.range("/fill")).count == count
+    await store.txn([], [Delete("/before")])
+    await store.close()
+    store = await opened(small / "store", settings=settings)
+    assert store.status().alarms == ("nospace",)
+    assert (await store.range("/fill")).count == count
+    ballast.unlink()
+    await has_room(store)
+    await store.txn([], [Put("/after", b"")])
+    await store.close()
+    store = await opened(small / "store", settings=settings)
+    assert [item.key for item in (await store.range("")).items if not item.key.startswith("/fill")] == ["/after"]
+    assert (await store.range("/fill")).count == count
+    await store.close()
