@@ -7,21 +7,32 @@ cells, the REST door sends them as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, cast
+from functools import partial
 
 from orchestrator.api.ages import age, is_set
-from orchestrator.api.kinds import K, Kind, KubeObject
+from orchestrator.api.kinds import Kind, KubeObject
 from orchestrator.api.pod_columns import summarize
+from orchestrator.api.printing import (
+    NONE,
+    TEMPLATE_COLUMNS,
+    UNSET,
+    Printer,
+    Printers,
+    age_of,
+    labels,
+    selector,
+    some,
+    template,
+)
+from orchestrator.api.printing import add as register
 from orchestrator.api.v1 import (
     ConfigMap,
-    Container,
     Deployment,
     EndpointSlice,
     Event,
-    LabelSelector,
     Lease,
     Namespace,
     Node,
@@ -34,8 +45,6 @@ from orchestrator.api.v1 import (
 
 __all__ = ["Table", "age", "table"]
 
-NONE = "<none>"
-_LISTED = 3  # ports and addresses of an endpoint slice that are shown
 _BALANCER_WIDTH = 16
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 
@@ -48,17 +57,9 @@ class Table:
     rows: list[list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Printer(Generic[K]):
-    columns: Sequence[str]
-    cells: Callable[[K, datetime, bool], Sequence[str]]
-    wide: frozenset[str] = frozenset()
-    """The columns that only a wide table shows."""
-
-
 def table(kind: Kind, objects: Iterable[KubeObject], now: datetime, wide: bool) -> Table:
     """The table of objects of one kind, in their order."""
-    printer = _PRINTERS.get(kind.message, _ANY)
+    printer = _printer(kind)
     shown = [index for index, name in enumerate(printer.columns) if wide or name not in printer.wide]
     rows = []
     for obj in objects:
@@ -67,12 +68,8 @@ def table(kind: Kind, objects: Iterable[KubeObject], now: datetime, wide: bool) 
     return Table([printer.columns[index] for index in shown], rows)
 
 
-def _age(obj: KubeObject, now: datetime) -> str:
-    return age(now, obj.metadata.creation_timestamp)
-
-
 def _any(obj: KubeObject, now: datetime, wide: bool) -> Sequence[str]:
-    return obj.metadata.name, _age(obj, now)
+    return obj.metadata.name, age_of(obj, now)
 
 
 def _pod(pod: Pod, now: datetime, wide: bool) -> Sequence[str]:
@@ -83,7 +80,7 @@ def _pod(pod: Pod, now: datetime, wide: bool) -> Sequence[str]:
         summary.ready,
         summary.status,
         summary.restarts,
-        _age(pod, now),
+        age_of(pod, now),
         addresses[0] or NONE,
         pod.spec.node_name or NONE,
         pod.status.nominated_node_name or NONE,
@@ -101,7 +98,7 @@ def _node(node: Node, now: datetime, wide: bool) -> Sequence[str]:
         node.metadata.name,
         ",".join(states),
         ",".join(_roles(node.metadata.labels)) or NONE,
-        _age(node, now),
+        age_of(node, now),
         info.kubelet_version,
         _address(node, "InternalIP"),
         _address(node, "ExternalIP"),
@@ -122,7 +119,7 @@ def _address(node: Node, kind: str) -> str:
 
 
 def _namespace(namespace: Namespace, now: datetime, wide: bool) -> Sequence[str]:
-    return namespace.metadata.name, namespace.status.phase, _age(namespace, now)
+    return namespace.metadata.name, namespace.status.phase, age_of(namespace, now)
 
 
 def _service(service: Service, now: datetime, wide: bool) -> Sequence[str]:
@@ -134,8 +131,8 @@ def _service(service: Service, now: datetime, wide: bool) -> Sequence[str]:
         addresses[0] or NONE,
         _external(service, wide),
         ",".join(_ports(service)) or NONE,
-        _age(service, now),
-        _labels(spec.selector),
+        age_of(service, now),
+        labels(spec.selector),
     )
 
 
@@ -159,15 +156,15 @@ def _ports(service: Service) -> Iterable[str]:
 
 
 def _config_map(config: ConfigMap, now: datetime, wide: bool) -> Sequence[str]:
-    return config.metadata.name, str(len(config.data) + len(config.binary_data)), _age(config, now)
+    return config.metadata.name, str(len(config.data) + len(config.binary_data)), age_of(config, now)
 
 
 def _secret(secret: Secret, now: datetime, wide: bool) -> Sequence[str]:
-    return secret.metadata.name, secret.type, str(len(secret.data)), _age(secret, now)
+    return secret.metadata.name, secret.type, str(len(secret.data)), age_of(secret, now)
 
 
 def _service_account(account: ServiceAccount, now: datetime, wide: bool) -> Sequence[str]:
-    return account.metadata.name, str(len(account.secrets)), _age(account, now)
+    return account.metadata.name, str(len(account.secrets)), age_of(account, now)
 
 
 def _event(event: Event, now: datetime, wide: bool) -> Sequence[str]:
@@ -198,21 +195,14 @@ def _endpoint_slice(endpoint_slice: EndpointSlice, now: datetime, wide: bool) ->
     return (
         endpoint_slice.metadata.name,
         endpoint_slice.address_type,
-        _some(ports),
-        _some(addresses),
-        _age(endpoint_slice, now),
+        some(ports, UNSET),
+        some(addresses, UNSET),
+        age_of(endpoint_slice, now),
     )
 
 
-def _some(items: Sequence[str]) -> str:
-    if not items:
-        return "<unset>"
-    shown = ",".join(items[:_LISTED])
-    return shown if len(items) <= _LISTED else f"{shown} + {len(items) - _LISTED} more..."
-
-
 def _lease(lease: Lease, now: datetime, wide: bool) -> Sequence[str]:
-    return lease.metadata.name, lease.spec.holder_identity, _age(lease, now)
+    return lease.metadata.name, lease.spec.holder_identity, age_of(lease, now)
 
 
 def _replica_set(replica_set: ReplicaSet, now: datetime, wide: bool) -> Sequence[str]:
@@ -222,9 +212,9 @@ def _replica_set(replica_set: ReplicaSet, now: datetime, wide: bool) -> Sequence
         str(spec.replicas),
         str(status.replicas),
         str(status.ready_replicas),
-        _age(replica_set, now),
-        *_template(spec.template.spec.containers),
-        _selector(spec.selector),
+        age_of(replica_set, now),
+        *template(spec.template.spec.containers),
+        selector(spec.selector),
     )
 
 
@@ -235,66 +225,50 @@ def _deployment(deployment: Deployment, now: datetime, wide: bool) -> Sequence[s
         f"{status.ready_replicas}/{spec.replicas}",
         str(status.updated_replicas),
         str(status.available_replicas),
-        _age(deployment, now),
-        *_template(spec.template.spec.containers),
-        _selector(spec.selector),
+        age_of(deployment, now),
+        *template(spec.template.spec.containers),
+        selector(spec.selector),
     )
 
 
-def _template(containers: Iterable[Container]) -> tuple[str, str]:
-    found = list(containers)
-    return ",".join(each.name for each in found), ",".join(each.image for each in found)
+_ANY: Printer[KubeObject] = Printer(("NAME", "AGE"), _any)
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={labels[key]}" for key in sorted(labels)) or NONE
+def _printer(kind: Kind) -> Printer[KubeObject]:
+    found = _PRINTERS.get(kind.resource)
+    if found is None:
+        # Those of kinds that are rarely shown are loaded when one is.
+        from orchestrator.api.printers import PRINTERS
+
+        found = PRINTERS.get(kind.resource, _ANY)
+    return found
 
 
-def _selector(selector: LabelSelector) -> str:
-    # Only the wide tables of two kinds need it, and `get pods` would wait for its import.
-    from orchestrator.api.selectors import from_label_selector
-
-    return str(from_label_selector(selector)) or NONE
-
-
-_TEMPLATE_COLUMNS = ("CONTAINERS", "IMAGES", "SELECTOR")
-_ANY: _Printer[KubeObject] = _Printer(("NAME", "AGE"), _any)
-
-
-def _printers() -> Mapping[type[KubeObject], _Printer[KubeObject]]:
-    printers: dict[type[KubeObject], _Printer[KubeObject]] = {}
-
-    def add(
-        message: type[K],
-        columns: Sequence[str],
-        cells: Callable[[K, datetime, bool], Sequence[str]],
-        wide: Sequence[str] = (),
-    ) -> None:
-        # The table's kind says which message its objects are; the type system can't.
-        printers[message] = cast("_Printer[KubeObject]", _Printer(columns, cells, frozenset(wide)))
-
+def _printers() -> Printers:
+    printers: Printers = {}
+    add = partial(register, printers)
     pod_wide = ("IP", "NODE", "NOMINATED NODE", "READINESS GATES")
-    add(Pod, ("NAME", "READY", "STATUS", "RESTARTS", "AGE", *pod_wide), _pod, pod_wide)
+    add("pods", ("NAME", "READY", "STATUS", "RESTARTS", "AGE", *pod_wide), _pod, pod_wide)
     node_wide = ("INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME")
-    add(Node, ("NAME", "STATUS", "ROLES", "AGE", "VERSION", *node_wide), _node, node_wide)
-    add(Namespace, ("NAME", "STATUS", "AGE"), _namespace)
+    add("nodes", ("NAME", "STATUS", "ROLES", "AGE", "VERSION", *node_wide), _node, node_wide)
+    add("namespaces", ("NAME", "STATUS", "AGE"), _namespace)
     service = ("NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR")
-    add(Service, service, _service, ("SELECTOR",))
-    add(ConfigMap, ("NAME", "DATA", "AGE"), _config_map)
-    add(Secret, ("NAME", "TYPE", "DATA", "AGE"), _secret)
-    add(ServiceAccount, ("NAME", "SECRETS", "AGE"), _service_account)
+    add("services", service, _service, ("SELECTOR",))
+    add("configmaps", ("NAME", "DATA", "AGE"), _config_map)
+    add("secrets", ("NAME", "TYPE", "DATA", "AGE"), _secret)
+    add("serviceaccounts", ("NAME", "SECRETS", "AGE"), _service_account)
     add(
-        Event,
+        "events",
         ("LAST SEEN", "TYPE", "REASON", "OBJECT", "SUBOBJECT", "SOURCE", "MESSAGE", "FIRST SEEN", "COUNT", "NAME"),
         _event,
         ("SUBOBJECT", "SOURCE", "FIRST SEEN", "COUNT", "NAME"),
     )
-    add(EndpointSlice, ("NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"), _endpoint_slice)
-    add(Lease, ("NAME", "HOLDER", "AGE"), _lease)
-    replica_set = ("NAME", "DESIRED", "CURRENT", "READY", "AGE", *_TEMPLATE_COLUMNS)
-    add(ReplicaSet, replica_set, _replica_set, _TEMPLATE_COLUMNS)
-    deployment = ("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", *_TEMPLATE_COLUMNS)
-    add(Deployment, deployment, _deployment, _TEMPLATE_COLUMNS)
+    add("endpointslices.discovery.k8s.io", ("NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"), _endpoint_slice)
+    add("leases.coordination.k8s.io", ("NAME", "HOLDER", "AGE"), _lease)
+    replica_set = ("NAME", "DESIRED", "CURRENT", "READY", "AGE", *TEMPLATE_COLUMNS)
+    add("replicasets.apps", replica_set, _replica_set, TEMPLATE_COLUMNS)
+    deployment = ("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", *TEMPLATE_COLUMNS)
+    add("deployments.apps", deployment, _deployment, TEMPLATE_COLUMNS)
     return printers
 
 

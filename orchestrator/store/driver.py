@@ -230,9 +230,9 @@ class Driver:
             self._flusher.request()
         if not self._writes:
             self._drained.set()
-        elif self._alone and not self._flushing:
+        elif self._alone and self._raft.leads and not self._flushing:
             self._wake()
-        if not self._alone:
+        if not (self._alone and self._raft.leads):
             self._set_timer()
         self._look_after_size()
 

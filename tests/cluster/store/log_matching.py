@@ -23,9 +23,8 @@ Committed = Mapping[int, tuple[int, int]]
 
 def committed(directories: Sequence[Path]) -> Committed:
     """What the segments in these directories, all of one member's, say was committed."""
-    paths = {
-        int(match[1]): path for each in directories for path in each.iterdir() if (match := _NAME.fullmatch(path.name))
-    }
+    files = [path for each in directories if each.exists() for path in each.iterdir()]
+    paths = {int(match[1]): path for path in files if (match := _NAME.fullmatch(path.name))}
     found: dict[int, tuple[int, int]] = {}
     run: dict[int, tuple[int, int]] = {}
     commit, expected = 0, 0

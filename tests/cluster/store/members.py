@@ -149,10 +149,9 @@ class Members:
                     **{kind: str(path) for kind, path in paths.items()},
                     "door": f"{host}:{DOOR_PORT}",
                     "listen": f"{host}:{PEERS_PORT}",
-                    "address": f"{host}:{PEERS_PORT}",
                     "initial": {} if join else dict(self._initial),
                     "join": join,
-                    "cluster": "" if join else "torture",
+                    "cluster": "torture",
                     "timing": dict(self._manner.timing),
                     "settings": dict(self._manner.settings),
                 }
@@ -284,4 +283,4 @@ class Members:
 
 def _last_words(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
-    return " | ".join(lines[-3:])
+    return lines[-1] if lines else "nothing was said"

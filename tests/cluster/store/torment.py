@@ -134,7 +134,7 @@ class _Run:
             unknown=sum(call.returned == UNKNOWN for call in calls),
             elections=self._observer.elections,
             faults=self._faults,
-            anomalies=judge(self._history),
+            anomalies=list(dict.fromkeys(judge(self._history))),
         )
 
     async def _run(self) -> None:
@@ -187,8 +187,9 @@ class _Run:
             async with asyncio.timeout(seconds):
                 for member in self._members.present:
                     while not await self._serves(member):
-                        # What it was told to die of may have come only now.
-                        await self._members.start(member)
+                        if what == "recover":
+                            # What it was told to die of may have come only now.
+                            await self._members.start(member)
                         await asyncio.sleep(AGAIN_SECONDS)
         except TimeoutError:
             dumb = [member.label for member in self._members.present if not await self._serves(member)]
