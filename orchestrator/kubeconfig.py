@@ -85,7 +85,7 @@ def write(
         write_atomically(path, text, mode=0o600)
 
 
-def write_all(paths: Paths, grpc_address: str) -> None:
+def write_all(paths: Paths, grpc_address: str, *, rest_port: int = REST_PORT) -> None:
     """Write the kubeconfig of every role, for the server that this machine's daemons reach at `grpc_address`, or for
     several, this machine's own first."""
     host = grpc_address.partition(",")[0].rpartition(":")[0]
@@ -93,7 +93,7 @@ def write_all(paths: Paths, grpc_address: str) -> None:
         write(
             paths.kubeconfig(name),
             cluster=CLUSTER,
-            server_url=f"https://{host}:{REST_PORT}",
+            server_url=f"https://{host}:{rest_port}",
             grpc_address=grpc_address,
             ca_file=paths.pki / "ca.crt",
             cert_file=paths.pki / f"{name}.crt",

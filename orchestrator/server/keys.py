@@ -36,6 +36,11 @@ def key_from(message: ObjectKey) -> Key:
     return object_key(kind_for_resource(message.resource), message.namespace, message.name)
 
 
+def request_key(key: Key) -> ObjectKey:
+    """The key as requests carry it."""
+    return ObjectKey(resource=key.kind.resource, namespace=key.namespace, name=key.name)
+
+
 def object_key(kind: Kind, namespace: str, name: str) -> Key:
     """A checked key. Raises BadRequest."""
     if not name:

@@ -17,31 +17,37 @@ from functools import partial
 
 from orchestrator.api import errors
 from orchestrator.api.codec import JsonObject, unknown_fields
+from orchestrator.api.defaults import set_defaults
 from orchestrator.api.generated_names import suffix
-from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, stored_form, unwrap
+from orchestrator.api.kinds import Kind, KubeObject, as_message, clone, kind_of, stored_form, unwrap, wrap
 from orchestrator.api.unsupported import warnings_for
 from orchestrator.api.v1 import (
     Binding,
     CreateRequest,
     DeleteRequest,
     Event,
+    Eviction,
     GetRequest,
     Namespace,
     PatchRequest,
     PatchType,
     Pod,
+    PodDisruptionBudget,
     Scale,
     Service,
     UpdateRequest,
 )
+from orchestrator.api.validation import validate
 from orchestrator.clock import Clock
-from orchestrator.server import applying, managing, rules
+from orchestrator.server import applying, managing, reviews, rules
 from orchestrator.server.allocation import NOTHING, Allocation, Allocator, refusal
 from orchestrator.server.caller import Caller, authorize
 from orchestrator.server.deletion import decide_deletion, options_from
 from orchestrator.server.encoding import Stored, encode
 from orchestrator.server.event_leases import EventLeases
-from orchestrator.server.keys import Key, key_from, namespace_path, object_key
+from orchestrator.server.eviction import covering
+from orchestrator.server.eviction import decide as decide_eviction
+from orchestrator.server.keys import Key, key_from, namespace_path, object_key, prefix_of, request_key
 from orchestrator.server.outcome import Outcome, Removed
 from orchestrator.server.patching import parse_patch, patched
 from orchestrator.server.scale import apply_scale, as_scalable, scale_of, stored_scale
@@ -89,6 +95,8 @@ class Registry:
         kind = kind_of(obj)
         if request.subresource:
             return await self._create_subresource(caller, request, obj)
+        if kind.transient and kind.plural:
+            return await self._ask(caller, kind, obj)
         _check_stored(kind)
         meta = obj.metadata
         _check_namespace(kind, meta.namespace)
@@ -234,10 +242,15 @@ class Registry:
         return await self._change(key, lambda old: decide_deletion(old, options, now), dry_run=request.dry_run)
 
     async def _create_subresource(self, caller: Caller, request: CreateRequest, obj: KubeObject) -> Answer:
-        if request.subresource != "binding" or not isinstance(obj, Binding):
-            what = f"{kind_of(obj).kind} as {request.subresource}"
-            raise errors.BadRequest(f"can't create {what}: the subresource binding takes an object of kind Binding")
-        binding = obj
+        match request.subresource, obj:
+            case "binding", Binding():
+                return await self._bind(caller, request, obj)
+            case "eviction", Eviction():
+                return await self._evict(caller, request, obj)
+        what = f"{kind_of(obj).kind} as {request.subresource}"
+        raise errors.BadRequest(f"can't create {what}: binding takes a Binding, eviction takes an Eviction")
+
+    async def _bind(self, caller: Caller, request: CreateRequest, binding: Binding) -> Answer:
         key = object_key(kind_of(Pod), binding.metadata.namespace, binding.metadata.name)
         authorize(caller, "create/binding", key.kind.resource, key.namespace, key.name)
         now = self._clock.now()
@@ -248,6 +261,43 @@ class Registry:
             return rules.prepare_binding(old, binding, now)
 
         return Answer(await self._change(key, decide, dry_run=request.dry_run))
+
+    async def _evict(self, caller: Caller, request: CreateRequest, eviction: Eviction) -> Answer:
+        """Delete a pod if its disruption budget allows that. Raises TooManyRequests."""
+        key = object_key(kind_of(Pod), eviction.metadata.namespace, eviction.metadata.name)
+        authorize(caller, "create/eviction", key.kind.resource, key.namespace, key.name)
+        budgets_kind = kind_of(PodDisruptionBudget)
+        for _ in range(MAX_ATTEMPTS):
+            pod = (await self._read(key)).decode()
+            if not isinstance(pod, Pod):
+                raise key.not_found()
+            with store_errors_mapped():
+                found = await self._store.range(prefix_of(budgets_kind, key.namespace))
+            stored = (Stored(budgets_kind, each.value, each.mod_revision).decode() for each in found.items)
+            budgets = [each for each in stored if isinstance(each, PodDisruptionBudget)]
+            granted = decide_eviction(pod, covering(pod, budgets), self._clock.now())
+            spent = granted.spent
+            try:
+                if spent is not None:
+                    spending = UpdateRequest(object=wrap(spent), subresource="status", dry_run=request.dry_run)
+                    await self.update(caller, spending)
+                options = eviction.delete_options
+                deletion = DeleteRequest(key=request_key(key), uid=pod.metadata.uid, dry_run=request.dry_run)
+                if options.HasField("grace_period_seconds"):
+                    deletion.grace_period_seconds = options.grace_period_seconds
+                return Answer(await self.delete(caller, deletion))
+            except errors.Conflict:
+                continue
+        raise errors.Conflict.of(key.kind.resource, key.name)
+
+    async def _ask(self, caller: Caller, kind: Kind, question: KubeObject) -> Answer:
+        """Answer a review, which is not stored."""
+        authorize(caller, "create", kind.resource, question.metadata.namespace, "")
+        set_defaults(as_message(question))
+        if faults := validate(question):
+            raise rules.invalid(kind, question, faults)
+        reviews.answer(kind, caller, question)
+        return Answer(Stored(kind, encode(kind, question), 0))
 
     async def _insert(self, key: Key, obj: KubeObject, *, dry_run: bool) -> Stored:
         """Store a new object under the conditions that its name is free and its namespace takes new objects."""

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 
 import grpc
 import grpc.aio
@@ -50,7 +51,8 @@ class ApiServer:
     """Serves the API on `listen` until `run` is cancelled.
 
     While it runs, `address` is where clients on this machine reach it and `store` is what it serves from. Without a
-    `store` to be a member of, it has one of its own that nobody can join.
+    `store` to be a member of, it has one of its own that nobody can join. If `rest_listen` is given, the Kubernetes API
+    is served there over HTTP too; `rest_port` is its port.
     """
 
     name = "server"
@@ -62,6 +64,7 @@ class ApiServer:
         listen: str = "0.0.0.0:7443",
         node_name: str,
         addresses: Sequence[str] = (),
+        rest_listen: str = "",
         store: StoreMember | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -69,7 +72,9 @@ class ApiServer:
         self.paths = paths
         self.address = ""
         self.store: Store | None = None
+        self.rest_port = 0
         self._listen = listen
+        self._rest_listen = rest_listen
         self._node_name = node_name
         self._addresses = tuple(addresses)
         self._member = store
@@ -108,10 +113,12 @@ class ApiServer:
         server = grpc.aio.server(
             options=grpc_door.OPTIONS, interceptors=(Turnstile(),), maximum_concurrent_rpcs=grpc_door.MAX_CALLS
         )
+        collections = Collections(store, hub)
+        pod_streams = streams.PodStreams(store, connections)
         server.add_generic_rpc_handlers(
             (
-                grpc_door.resources_handler(registry, Collections(store, hub)),
-                streams.PodStreams(store, connections).handler(),
+                grpc_door.resources_handler(registry, collections),
+                pod_streams.handler(),
             )
         )
         services = (grpc_door.SERVICE, streams.SERVICE)
@@ -126,11 +133,26 @@ class ApiServer:
                 await health_service.set(name, _NOT_SERVING if problem else _SERVING)
 
         self._bind(server)
-        kubeconfig.write_all(self.paths, self.address)
-        await server.start()
-        log.info("serving", extra=fields(address=self.address, revision=store.status().revision))
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+                if self._rest_listen:
+                    # Only who serves it pays for it.
+                    from orchestrator.server.rest.service import serving
+
+                    rest = serving(
+                        self._rest_listen,
+                        self.paths,
+                        registry,
+                        collections,
+                        pod_streams,
+                        self.problem,
+                        self._clock,
+                        self._rng,
+                    )
+                    self.rest_port = await stack.enter_async_context(rest)
+                kubeconfig.write_all(self.paths, self.address, rest_port=self.rest_port or kubeconfig.REST_PORT)
+                await server.start()
+                log.info("serving", extra=fields(address=self.address, revision=store.status().revision))
                 tasks.create_task(hub.run())
                 tasks.create_task(allocations.run())
                 tasks.create_task(Condition(store, self._clock, turned).run())

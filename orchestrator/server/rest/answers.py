@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any, Final, Protocol, TypeAlias
 
 from orchestrator.api import errors
-from orchestrator.api.kinds import Kind, KubeObject
+from orchestrator.api.codec import to_json
+from orchestrator.api.kinds import Kind, KubeObject, as_view
 from orchestrator.api.manifest import to_yaml
 from orchestrator.api.v1 import WatchEvent
 from orchestrator.server.encoding import Stored, encode
@@ -152,20 +153,39 @@ class TableShape(_Events):
         return b'{"type":"BOOKMARK","object":%b}\n' % shown
 
 
+class ViewShape(PlainShape):
+    """Stored objects in the words of a view of their kind. Views are rare: their JSON is not kept."""
+
+    def __init__(self, view: Kind) -> None:
+        self._view = view
+
+    def one(self, stored: Stored) -> bytes:
+        return dump(to_json(as_view(self._view, stored.decode())))
+
+    def begin(self, kind: Kind, head: ListHead) -> bytes:
+        return super().begin(self._view, head)
+
+    item = one
+
+
 class Shapes:
     """The shapes a server answers in; each is made once, so that watchers share what was made in it."""
 
     def __init__(self, now: Now) -> None:
         self.plain = PlainShape(JsonBytes())
         self._partial = PartialShape()
+        self._views: dict[Kind, ViewShape] = {}
         self._tables = {include: TableShape(include, now) for include in _INCLUDED}
 
-    def wanted(self, wanted: Wanted, include: Include) -> Shape:
+    def wanted(self, wanted: Wanted, include: Include, kind: Kind) -> Shape:
+        """The shape for a request about objects of this kind."""
         match wanted.shape:
             case "Table":
                 return self._tables[include]
             case "PartialObjectMetadata" | "PartialObjectMetadataList":
                 return self._partial
+            case _ if kind.view_of:
+                return self._views.setdefault(kind, ViewShape(kind))
             case _:
                 return self.plain
 
@@ -224,6 +244,11 @@ def deleted(stored: Stored) -> bytes:
     details = {"name": meta.name, "group": kind.group, "kind": kind.plural, "uid": meta.uid}
     about = {name: value for name, value in details.items() if value}
     return dump({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": about})
+
+
+def done(code: int) -> bytes:
+    """What a client is told that did something to an object and gets no object."""
+    return dump({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code})
 
 
 def warning_headers(warnings: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
-from orchestrator.api.kinds import Kind, all_kinds
+from orchestrator.api.kinds import Kind, served_kinds
 from orchestrator.server.rest.paths import CONNECTED
 
 Json: TypeAlias = dict[str, Any]
@@ -82,6 +82,11 @@ def aggregated(core: bool, version: str) -> Json:
     }
 
 
+def verbs_of_kind(kind: Kind) -> Sequence[str]:
+    """What can be done to a kind's objects."""
+    return ("create",) if kind.transient else _VERBS
+
+
 def verbs_of(subresource: str) -> Sequence[str]:
     """What can be done to a subresource."""
     if subresource in CONNECTED:
@@ -99,7 +104,9 @@ def verbs_of(subresource: str) -> Sequence[str]:
 def _groups() -> Mapping[str, Mapping[str, Sequence[Kind]]]:
     """Group -> version -> kinds, in the schema's order."""
     found: dict[str, dict[str, list[Kind]]] = {}
-    for kind in all_kinds():
+    for kind in served_kinds():
+        if not kind.plural:
+            continue
         found.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
     return found
 
@@ -115,7 +122,7 @@ def _resource_entries(kind: Kind) -> Iterable[Json]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": list(_VERBS),
+        "verbs": list(verbs_of_kind(kind)),
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
@@ -153,7 +160,7 @@ def _aggregated_resource(kind: Kind) -> Json:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": list(_VERBS),
+        "verbs": list(verbs_of_kind(kind)),
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)

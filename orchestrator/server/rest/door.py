@@ -71,6 +71,7 @@ SHORTEST_WATCH, LONGEST_WATCH = 1800.0, 3600.0
 _OBJECT_SHAPES: Final = frozenset({"Table", "PartialObjectMetadata"})
 _LIST_SHAPES: Final = frozenset({"Table", "PartialObjectMetadataList", "PartialObjectMetadata"})
 _DISCOVERY_SHAPES: Final = frozenset({"APIGroupDiscoveryList"})
+_ANSWERED_BY_STATUS: Final = frozenset({"binding", "eviction"})
 _RETURNED: Final = frozenset(
     {"Pod", "Service", "ServiceAccount", "PodTemplate", "PersistentVolume", "PersistentVolumeClaim", "ResourceQuota"}
 )
@@ -182,12 +183,12 @@ class RestDoor:
     # Single objects.
 
     async def _get(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        wanted, shape = self._shape(request, _OBJECT_SHAPES)
+        wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
         stored = await self._registry.get(caller, GetRequest(key=_key(target), subresource=target.subresource))
         return await _one(request, shape, stored, wanted)
 
     async def _create(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        wanted, shape = self._shape(request, _OBJECT_SHAPES)
+        wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
         sent = read_object(target, await _body(request), request.content_type, request.query)
         answer = await self._registry.create(
             caller,
@@ -198,12 +199,13 @@ class RestDoor:
                 field_manager=_field_manager(request),
             ),
         )
-        return await _one(
-            request, shape, answer.stored, wanted, status=201, warnings=[*sent.warnings, *answer.warnings]
-        )
+        warnings = [*sent.warnings, *answer.warnings]
+        if target.subresource in _ANSWERED_BY_STATUS:
+            return await _sent(request, answers.done(201), Wanted(wanted.media_type), status=201, warnings=warnings)
+        return await _one(request, shape, answer.stored, wanted, status=201, warnings=warnings)
 
     async def _update(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        wanted, shape = self._shape(request, _OBJECT_SHAPES)
+        wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
         sent = read_object(target, await _body(request), request.content_type, request.query)
         answer = await self._registry.update(
             caller,
@@ -218,7 +220,7 @@ class RestDoor:
         return await _one(request, shape, answer.stored, wanted, warnings=[*sent.warnings, *answer.warnings])
 
     async def _patch(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        wanted, shape = self._shape(request, _OBJECT_SHAPES)
+        wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
         applied = request.content_type in APPLY_TYPES
         kind_of_patch = PatchType.APPLY if applied else patch_type(request.content_type)
         answer: Answer = await self._registry.patch(
@@ -238,7 +240,7 @@ class RestDoor:
         return await _one(request, shape, answer.stored, wanted, status=status, warnings=answer.warnings)
 
     async def _delete(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        wanted, shape = self._shape(request, _OBJECT_SHAPES)
+        wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
         deletion = read_delete(await _body(request), request.content_type, request.query)
         deletion.key.CopyFrom(_key(target))
         stored = await self._registry.delete(caller, deletion)
@@ -249,7 +251,7 @@ class RestDoor:
     # Collections.
 
     async def _list(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        wanted, shape = self._shape(request, _LIST_SHAPES)
+        wanted, shape = self._shape(request, target, _LIST_SHAPES)
         asked = _list_request(target, request.query)
         page = await self._collections.read(caller, asked)
         if not asked.limit and page.next is not None:
@@ -262,7 +264,7 @@ class RestDoor:
         return await _sent(request, b"".join(pieces), wanted)
 
     async def _delete_collection(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        wanted, shape = self._shape(request, _LIST_SHAPES)
+        wanted, shape = self._shape(request, target, _LIST_SHAPES)
         options = read_delete(await _body(request), request.content_type, request.query)
         page = await self._deletion.delete(caller, _list_request(target, request.query), options)
         pieces = [shape.begin(target.kind, ListHead(page.revision)), *answers.joined(shape, page.items), shape.end]
@@ -309,7 +311,7 @@ class RestDoor:
         yield b"".join(gathered)
 
     async def _watch(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        wanted, shape = self._shape(request, _LIST_SHAPES)
+        wanted, shape = self._shape(request, target, _LIST_SHAPES)
         asked = _watch_request(target, request.query)
         selection_of(asked)
         revision_of(asked.resource_version)
@@ -335,9 +337,9 @@ class RestDoor:
         await response.write_eof()
         return response
 
-    def _shape(self, request: web.BaseRequest, shapes: frozenset[str]) -> tuple[Wanted, Shape]:
+    def _shape(self, request: web.BaseRequest, target: Target, shapes: frozenset[str]) -> tuple[Wanted, Shape]:
         wanted = accepted(request.headers.get("Accept", ""), shapes=shapes)
-        return wanted, self._shapes.wanted(wanted, _include(request.query))
+        return wanted, self._shapes.wanted(wanted, _include(request.query), target.kind)
 
 
 def identity_of_connection(request: web.BaseRequest) -> Identity:
@@ -363,7 +365,7 @@ async def _body(request: web.BaseRequest) -> bytes:
 
 
 def _key(target: Target) -> ObjectKey:
-    return ObjectKey(resource=target.kind.resource, namespace=target.namespace, name=target.name)
+    return ObjectKey(resource=target.kind.storage.resource, namespace=target.namespace, name=target.name)
 
 
 def _dry_run(request: web.BaseRequest) -> bool:
@@ -401,7 +403,7 @@ def _list_request(target: Target, query: Mapping[str, str]) -> ListRequest:
     exact = match == "Exact" or (not match and limit > 0)
     revision_of(version)
     request = ListRequest(
-        resource=target.kind.resource,
+        resource=target.kind.storage.resource,
         namespace=target.namespace,
         label_selector=query.get("labelSelector", ""),
         field_selector=query.get("fieldSelector", ""),
@@ -424,7 +426,7 @@ def _watch_request(target: Target, query: Mapping[str, str]) -> WatchRequest:
         named = f"metadata.name={target.name}"
         selector = f"{selector},{named}" if selector else named
     return WatchRequest(
-        resource=target.kind.resource,
+        resource=target.kind.storage.resource,
         namespace=target.namespace,
         label_selector=query.get("labelSelector", ""),
         field_selector=selector,

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from orchestrator.api.documentation import describe
-from orchestrator.api.kinds import Kind, all_kinds
+from orchestrator.api.kinds import Kind, served_kinds
 from orchestrator.api.schema import map_value, option
 from orchestrator.api.v1 import options_pb2
 from orchestrator.server.rest.bodies import APPLY_TYPES, PATCH_TYPES
@@ -128,7 +128,7 @@ def document(path: str) -> bytes:
 @cache
 def swagger() -> bytes:
     """/openapi/v2: everything in one."""
-    kinds = all_kinds()
+    kinds = [kind for kind in served_kinds() if kind.plural]
     return dump(
         {
             "swagger": "2.0",
@@ -142,7 +142,9 @@ def swagger() -> bytes:
 @cache
 def _paths() -> Mapping[str, Sequence[Kind]]:
     found: dict[str, list[Kind]] = {}
-    for kind in all_kinds():
+    for kind in served_kinds():
+        if not kind.plural:
+            continue
         found.setdefault(_base(kind), []).append(kind)
     return found
 
@@ -247,8 +249,11 @@ def _operations(kind: Kind, prefix: str) -> Iterator[tuple[str, Json]]:
     inside = f"{base}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{base}/{kind.plural}"
     scope = [_path_parameter("namespace", prefix)] if kind.namespaced else []
     named = [*scope, _path_parameter("name", prefix)]
-    if kind.namespaced:
+    if kind.namespaced and not kind.transient:
         yield f"{base}/{kind.plural}", _path_item(kind, ("list",), "", [], prefix)
+    if kind.transient:
+        yield inside, _path_item(kind, ("create",), "", scope, prefix)
+        return
     yield inside, _path_item(kind, _ON_COLLECTION, "", scope, prefix)
     yield f"{inside}/{{name}}", _path_item(kind, _ON_OBJECT, "", named, prefix)
     for subresource in kind.subresources:

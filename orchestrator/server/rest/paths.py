@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from orchestrator.api import errors
-from orchestrator.api.kinds import Kind, all_kinds
+from orchestrator.api.kinds import Kind, served_kinds
 
 _TRUE = frozenset({"", "1", "t", "T", "true", "True", "TRUE"})
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
@@ -86,7 +86,7 @@ def _verb(method: str, kind: Kind, name: str, subresource: str, *, watched: bool
     if subresource in CONNECTED:
         return "connect"
     verb = (_OBJECT_VERBS if name else _COLLECTION_VERBS).get(method)
-    if verb is None or (verb == "create" and name and not subresource):
+    if verb is None or (verb == "create" and name and not subresource) or (kind.transient and verb != "create"):
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
     if watched and verb in {"get", "list"} and not subresource:
         return "watch"
@@ -94,7 +94,10 @@ def _verb(method: str, kind: Kind, name: str, subresource: str, *, watched: bool
 
 
 def _segment(encoded: str) -> str:
-    text = unquote(encoded, errors="strict") if "%" in encoded else encoded
+    try:
+        text = unquote(encoded, errors="strict") if "%" in encoded else encoded
+    except UnicodeDecodeError as error:
+        raise errors.BadRequest(f"invalid path segment {errors.show_value(encoded)}: {error}") from error
     if not _NAME.fullmatch(text) or text in {".", ".."}:
         raise errors.BadRequest(f"invalid path segment {errors.show_value(text)}")
     return text
@@ -138,4 +141,4 @@ def is_dry_run(given: str) -> bool:
 
 
 _OF_NAMESPACES = frozenset({"status", "finalize"})
-_KINDS = {(kind.group, kind.version, kind.plural): kind for kind in all_kinds()}
+_KINDS = {(kind.group, kind.version, kind.plural): kind for kind in served_kinds() if kind.plural}
