@@ -118,6 +118,7 @@ class Driver:
         self._flushing = False
         self._turn_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.TimerHandle | None = None
         self._led_at = clock.monotonic()
         self._led_by: tuple[str, int] | None = None
         self._term = durable.term
@@ -232,9 +233,9 @@ class Driver:
             log.exception("the store stops: applying the log failed")
             self._fail(f"the store stopped: {error}")
             return
-        if self._raft.removed:
-            self._fail(self._raft.removed)
-            return
+        if self._raft.removed and self._leaving is None:
+            # Not at once: who is to take over has still to be told.
+            self._leaving = self._loop.call_later(self._timing.heartbeat, self._fail, self._raft.removed)
         if self._log.full:
             self._make_do()
         if self._log.dirty and not self._flushing:
@@ -533,8 +534,9 @@ class Driver:
         self._administration.fail(reason)
         self._hub.fail(StoreUnavailable(reason))
         self._lease_keeper.stop()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._leaving):
+            if timer is not None:
+                timer.cancel()
         self._room.stop()
         self._failed.set()
         self._drained.set()
