@@ -34,6 +34,9 @@ _COMMANDS = {
     "cordon": "cli.commands.cordon:cordon",
     "uncordon": "cli.commands.cordon:uncordon",
     "image": "cli.commands.image:image",
+    "member": "cli.commands.member:member",
+    "snapshot": "cli.commands.snapshot:snapshot",
+    "store": "cli.commands.store:store",
     "api-resources": "cli.commands.api_resources:api_resources",
     "version": "cli.commands.version:version",
 }

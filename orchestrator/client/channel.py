@@ -108,11 +108,11 @@ def api_error(error: grpc.aio.AioRpcError, address: str) -> errors.ApiError:
 def unreachable(address: str, cause: str) -> str:
     """What to tell a person when no server answers: where it was looked for, why it failed, what to do."""
     lowered = cause.lower()
-    if "backend unhealthy" in lowered:
-        # All of several: one that serves would have been used.
+    if "all backends failing" in lowered:
+        # Of several servers. One that is there may be cut off from the others, and say that it does not serve.
         return (
-            f"the API servers at {address} are there but do not serve: most of them, or the disk below them, may be "
-            "gone (see `navctl store status`)"
+            f"none of the API servers at {address} serves ({_innermost(cause)}): "
+            "`navctl store status` shows how each of them does"
         )
     if "certificate" in lowered or "ssl" in lowered or "tls" in lowered or "handshake" in lowered:
         hint = "check that the certificates in your kubeconfig belong to this cluster"

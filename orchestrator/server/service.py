@@ -19,6 +19,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import REGISTRY
 
 from orchestrator import kubeconfig
 from orchestrator.clock import Clock, SystemClock
@@ -30,13 +31,17 @@ from orchestrator.server.allocation import Allocator
 from orchestrator.server.allocation_follower import AllocationFollower
 from orchestrator.server.bootstrap import ensure_namespaces, heal_allocations
 from orchestrator.server.condition import Condition, trouble
+from orchestrator.server.directory import ServerDirectory, advertised
 from orchestrator.server.event_leases import EventLeases
 from orchestrator.server.listing import Collections
 from orchestrator.server.membership import StoreMember, open_member
 from orchestrator.server.registry import Registry
+from orchestrator.server.store_metrics import StoreCollector
 from orchestrator.server.turnstile import Turnstile
 from orchestrator.server.watching import WatchHub
-from orchestrator.store import Store, StoreUnavailable
+from orchestrator.store import ClusterStore, Store, StoreUnavailable
+from orchestrator.store.admin_door import admin_handler
+from orchestrator.store.key_value_door import key_value_handler
 from orchestrator.store.open import open_store
 
 log = logging.getLogger("server")
@@ -71,7 +76,7 @@ class ApiServer:
     ) -> None:
         self.paths = paths
         self.address = ""
-        self.store: Store | None = None
+        self.store: ClusterStore | None = None
         self.rest_port = 0
         self._listen = listen
         self._rest_listen = rest_listen
@@ -100,7 +105,7 @@ class ApiServer:
         """What keeps it from serving now although it runs; empty: nothing."""
         return trouble(self.store.status()) if self.store is not None else ""
 
-    async def _serve(self, store: Store, ready: Callable[[], None]) -> None:
+    async def _serve(self, store: ClusterStore, ready: Callable[[], None]) -> None:
         allocator = Allocator(self._rng)
         event_leases = EventLeases(store, self._clock)
         registry = Registry(store, allocator, event_leases, self._clock, self._rng)
@@ -119,6 +124,8 @@ class ApiServer:
             (
                 grpc_door.resources_handler(registry, collections),
                 pod_streams.handler(),
+                key_value_handler(store, authorize=grpc_door.masters_only, read_only=True),
+                admin_handler(store, authorize=grpc_door.masters_only),
             )
         )
         services = (grpc_door.SERVICE, streams.SERVICE)
@@ -133,6 +140,8 @@ class ApiServer:
                 await health_service.set(name, _NOT_SERVING if problem else _SERVING)
 
         self._bind(server)
+        numbers = StoreCollector(store)
+        REGISTRY.register(numbers)
         try:
             async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
                 if self._rest_listen:
@@ -150,7 +159,11 @@ class ApiServer:
                         self._rng,
                     )
                     self.rest_port = await stack.enter_async_context(rest)
-                kubeconfig.write_all(self.paths, self.address, rest_port=self.rest_port or kubeconfig.REST_PORT)
+                directory = self._directory(store)
+                if directory is None:
+                    self._write_kubeconfigs(self.address)
+                else:
+                    await directory.announce()
                 await server.start()
                 log.info("serving", extra=fields(address=self.address, revision=store.status().revision))
                 tasks.create_task(hub.run())
@@ -158,12 +171,31 @@ class ApiServer:
                 tasks.create_task(Condition(store, self._clock, turned).run())
                 tasks.create_task(event_leases.adopt())
                 tasks.create_task(_stop_when_failed(store))
+                if directory is not None:
+                    tasks.create_task(directory.run())
                 ready()
         finally:
+            REGISTRY.unregister(numbers)
             await health_service.enter_graceful_shutdown()
             hub.close()
             await connections.close()
             await server.stop(DRAIN_SECONDS)
+
+    def _directory(self, store: ClusterStore) -> ServerDirectory | None:
+        """The other servers, where there may be some."""
+        if self._member is None:
+            return None
+        return ServerDirectory(
+            store,
+            self._clock,
+            name=self._member.name,
+            address=advertised(self._addresses, self.address),
+            local=self.address,
+            found=self._write_kubeconfigs,
+        )
+
+    def _write_kubeconfigs(self, addresses: str) -> None:
+        kubeconfig.write_all(self.paths, addresses, rest_port=self.rest_port or kubeconfig.REST_PORT)
 
     def _bind(self, server: grpc.aio.Server) -> None:
         pki = self.paths.pki

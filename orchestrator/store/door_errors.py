@@ -95,6 +95,7 @@ def named_error(error: grpc.aio.AioRpcError) -> StoreError | None:
     trailer = {
         key: value if isinstance(value, str) else value.decode()
         for key, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+        if not key.endswith("-bin")
     }
     if (name := trailer.get(NAME)) is None:
         return None

@@ -48,6 +48,7 @@ from orchestrator.store.retention import Retention
 from orchestrator.store.room import Room
 from orchestrator.store.sessions import Sessions
 from orchestrator.store.settings import Settings
+from orchestrator.store.slow import SlowOperations
 from orchestrator.store.snapshot import Beside, Snapshot
 from orchestrator.store.snapshotter import Snapshotter
 from orchestrator.store.state import State
@@ -62,6 +63,8 @@ _AGE_CHECK = 30.0
 """Seconds between two looks at the history's age."""
 _GROUPS_ALONE = 2
 """One that is being committed and one that is being appended."""
+_BYTES_ALONE = 1 << 20
+"""Of applied entries kept in memory by a member that is alone."""
 _GROUPS_TOGETHER = 4
 """Groups on their way to the others; with more of them, fewer writers would share one."""
 _INCARNATIONS = 1 << 62
@@ -108,11 +111,17 @@ class Driver:
         limits = WriteLimits(
             settings.pending_writes, settings.pending_bytes, settings.group_writes, settings.group_bytes
         )
-        self._writes = Writes(members.name, chance.randrange(_INCARNATIONS), limits, members.timing.patience)
+        slow = SlowOperations(self._metrics, settings.slow_operation)
+        self._writes = Writes(
+            members.name, chance.randrange(_INCARNATIONS), limits, members.timing.patience, self._metrics, slow
+        )
         self._flushing = False
         self._turn_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.TimerHandle | None = None
         self._led_at = clock.monotonic()
+        self._led_by: tuple[str, int] | None = None
+        self._term = durable.term
         self._give_up_at = 0.0
         self._compacting: asyncio.Future[Result] | None = None
         self._snapshotter = Snapshotter(
@@ -191,10 +200,14 @@ class Driver:
 
     def _submit(self, command: bytes, *, frees: bool = False) -> asyncio.Future[Result]:
         """`frees`: the command takes less than it gives back, so that it is let through where the disk is full."""
-        self._check_led()
-        if not (frees and self._alone):
-            self._room.check()
-        done = self._writes.submit(command, self._clock.monotonic())
+        try:
+            self._check_led()
+            if not (frees and self._alone):
+                self._room.check()
+            done = self._writes.submit(command, self._clock.monotonic())
+        except NothingWritten:
+            self._metrics.writes_refused += 1
+            raise
         self._drained.clear()
         self._wake()
         return done
@@ -220,9 +233,9 @@ class Driver:
             log.exception("the store stops: applying the log failed")
             self._fail(f"the store stopped: {error}")
             return
-        if self._raft.removed:
-            self._fail(self._raft.removed)
-            return
+        if self._raft.removed and self._leaving is None:
+            # Not at once: who is to take over has still to be told.
+            self._leaving = self._loop.call_later(self._timing.heartbeat, self._fail, self._raft.removed)
         if self._log.full:
             self._make_do()
         if self._log.dirty and not self._flushing:
@@ -232,12 +245,15 @@ class Driver:
             self._drained.set()
         elif self._alone and self._raft.leads and not self._flushing:
             self._wake()
-        if not (self._alone and self._raft.leads):
+        if self._administration or not (self._alone and self._raft.leads):
             self._set_timer()
         self._look_after_size()
 
     def _advance(self) -> None:
         now = self._clock.monotonic()
+        if self._log.term != self._term:
+            self._term = self._log.term
+            self._metrics.elections += self._log.voted_for == self._raft.member
         self._look_for_leader(now)
         if self._flushing:
             self._raft.send()
@@ -258,6 +274,9 @@ class Driver:
             return
         self._led_at = now
         whom = (leader, self._log.term)
+        if whom != self._led_by:
+            self._led_by = whom
+            self._metrics.leaders += 1
         again_after = float("inf") if self._raft.leads else self._timing.election
         if not (self._flushing and self._raft.leads):
             most = _GROUPS_ALONE if self._alone else _GROUPS_TOGETHER
@@ -332,7 +351,9 @@ class Driver:
             log.exception("the store stops: a message of %s could not be dealt with", member)
             self._fail(f"the store stopped: {error}")
             return
-        self._wake()
+        # The answers of those who are not the majority's last change nothing.
+        if message.WhichOneof("body") != "appended" or self._reads or not self._raft.is_settled():
+            self._wake()
 
     def _set_timer(self) -> None:
         """Have a turn when the engine wants one, or to look after those who wait."""
@@ -415,6 +436,7 @@ class Driver:
 
     def _apply(self, command: bytes) -> None:
         """One committed entry: called by the engine, in log order, also for what the log held at the start."""
+        began = self._clock.monotonic()
         try:
             group = decode_group(command)
         except SenselessCommand as error:
@@ -431,7 +453,9 @@ class Driver:
             results.append(performed.result)
         self._hub.trim(self._state.compacted)
         if group.origin is not None and group.origin.incarnation == self._writes.incarnation:
-            self._writes.applied(group.origin.number, results)
+            now = self._clock.monotonic()
+            self._metrics.apply.observe(now - began)
+            self._writes.applied(group.origin.number, results, began, now)
 
     # Housekeeping.
 
@@ -445,8 +469,10 @@ class Driver:
         if self._closed or self._failure is not None:
             return
         many = len(self._log.entries) > 2 * self._settings.entries_in_memory
-        if many or self._log.appended - self._forgot_at > self._settings.bytes_in_memory:
-            self._forget_entries()
+        # Where nobody else is, nobody needs them.
+        most = _BYTES_ALONE if self._alone else self._settings.bytes_in_memory
+        if many or self._log.appended - self._forgot_at > most:
+            self._forget_entries(most)
         self._compact_if_due()
         if self._snapshotter.is_due(self._state, self._raft.applied_index):
             self._take_snapshot()
@@ -459,13 +485,13 @@ class Driver:
         beside = Beside(self._sessions.dump(), configuration, leases.dump(), leases.granted)
         self._snapshotter.take(self._state, applied, beside)
 
-    def _forget_entries(self) -> None:
+    def _forget_entries(self, most: int) -> None:
         """Let applied entries go from memory, but for the last few that followers may still need."""
         self._forgot_at = self._log.appended
         kept = size = 0
         for command, _, _ in reversed(self._log.entries):
             size += len(command)
-            if kept == self._settings.entries_in_memory or size > self._settings.bytes_in_memory:
+            if kept == self._settings.entries_in_memory or size > most:
                 break
             kept += 1
         # The last applied one stays: its term is asked for.
@@ -508,8 +534,9 @@ class Driver:
         self._administration.fail(reason)
         self._hub.fail(StoreUnavailable(reason))
         self._lease_keeper.stop()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._leaving):
+            if timer is not None:
+                timer.cancel()
         self._room.stop()
         self._failed.set()
         self._drained.set()

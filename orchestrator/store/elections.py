@@ -1,9 +1,9 @@
 """When this member stands for election, and whom it would elect.
 
 A candidate first asks whether it would be elected (pre-vote; Ongaro's thesis, section 9.6), which changes nobody's
-term, so that a member that comes back does not depose a healthy leader. Nobody elects another within an election's time of
-hearing from a leader, nor of its own start, as it does not know what it heard before: leases rely on that. The one
-exception is a candidate that the leader itself has asked to take over.
+term, so that a member that comes back does not depose a healthy leader. Nobody elects another within an election's
+time of hearing from a leader, nor of its own start, as it does not know what it heard before: leases rely on that. The
+one exception is a candidate that the leader itself has asked to take over.
 
 Who may stand is who has a vote in the configuration that is in force here; whose votes count, too. But a member votes
 for whoever asks, also for one it does not know yet: it may be the one that lags behind. Only one that is certain to

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.store.membership import MemberList
+from orchestrator.store.metrics import Metrics
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
-    """One version of one key."""
+class KeyValue(NamedTuple):
+    """One version of one key. A tuple, as there are many: it is made in a fraction of a dataclass's time."""
 
     key: str
     value: bytes
@@ -39,8 +39,7 @@ class Compare:
     mod_revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     key: str
     value: bytes
     lease: int = 0
@@ -57,8 +56,7 @@ class Delete:
 Operation = Put | Delete
 
 
-@dataclass(frozen=True, slots=True)
-class TxnResult:
+class TxnResult(NamedTuple):
     """What a txn did. `revision` is the txn's own, or the store's current one when nothing was changed."""
 
     succeeded: bool
@@ -137,9 +135,9 @@ class StoreStatus:
     failure: str | None
     """Why the store has stopped for good; None while it works."""
     alarms: Sequence[str] = ()
-    """What is wrong with this member although it works, each a name and what it means: "nospace: the disk is full"."""
+    """What is wrong with this member although it works: "nospace" when its disk is full."""
     snapshot_age: float = 0.0
-    """Seconds since the last snapshot; 0: there is none."""
+    """Seconds since the last snapshot was taken, or found at the start; 0: there is none."""
 
 
 class Watch(Protocol):
@@ -216,6 +214,9 @@ class Store(Protocol):
         """Forget what was overwritten or deleted up to `revision`. Compacting again to an older one does nothing."""
 
     def status(self) -> StoreStatus: ...
+
+    def metrics(self) -> Metrics:
+        """What is counted and timed; the same object every time."""
 
     async def wait_ready(self) -> None:
         """Wait until the store can answer. Raises StoreUnavailable when it never will."""

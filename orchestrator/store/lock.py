@@ -8,12 +8,15 @@ from pathlib import Path
 
 from orchestrator.store.errors import StoreLocked
 
+LOCK_NAME = "lock"
+"""The one file that says nothing about a store."""
+
 
 class DirectoryLock:
     """Held from construction until `release`, or until the process ends, however it ends. Raises StoreLocked."""
 
     def __init__(self, directory: Path) -> None:
-        path = directory / "lock"
+        path = directory / LOCK_NAME
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

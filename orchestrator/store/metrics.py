@@ -65,7 +65,7 @@ class Metrics:
     commit: Histogram = field(default_factory=_fast)
     """From the proposal of a group of writes to its application on this member."""
     apply: Histogram = field(default_factory=_fast)
-    """The application of one entry."""
+    """The application of one group of this member's writes."""
     snapshot: Histogram = field(default_factory=_slow)
     """Each snapshot written, from its beginning to its name."""
     log_bytes: int = 0

@@ -6,7 +6,7 @@ Deterministic, like the state: a command that cannot be done has an error for it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.store.command import Command, Compact, End, Grant, Keep, Remain, Revoke, Txn
 from orchestrator.store.errors import LeaseError
@@ -17,8 +17,7 @@ Result = TxnResult | int | LeaseError | None
 """Of a txn; the id of a granted lease or the milliseconds of a kept one; why not; nothing to be told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Performed:
+class Performed(NamedTuple):
     result: Result
     events: Sequence[Event] = ()
     """All of one revision."""

@@ -20,6 +20,8 @@ class Settings:
     group_writes: int = 1024
     group_bytes: int = 4 << 20
     segment_size: int = 16 << 20
+    slow_operation: float = 0.5
+    """Seconds after which a write counts as slow, and the log says where the time went."""
     reserve: int = 4 << 20
     """Bytes of the disk kept back for the day it is full, when deletions and a smaller snapshot need some."""
     entries_in_memory: int = 256

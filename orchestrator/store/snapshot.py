@@ -13,6 +13,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from orchestrator.store.errors import StoreCorrupt
@@ -162,28 +163,40 @@ def _names(files: Files, directory: Path) -> Sequence[str]:
 
 def parse_snapshot(data: bytes) -> Snapshot:
     """Raises StoreCorrupt."""
-    found = list(frames(data, 0))
-    end = found[-1].end if found else 0
-    if end < len(data) or len(found) < 2:
-        raise StoreCorrupt(f"the snapshot is damaged or cut short at offset {end} of {len(data)}")
-    head, *pages, last = (frame.payload for frame in found)
-    version = _VERSIONS.get(head[:8], 0)
-    if len(head) != _HEAD.size or not version:
-        raise StoreCorrupt("the snapshot's head is of another format")
-    beside = {1: 0, 2: 1, 3: 3}[version]
-    if len(pages) < beside:
-        raise StoreCorrupt("the snapshot is cut short: what is beside its keys is missing")
-    if len(last) != _END.size or last[:8] != _END_MAGIC:
-        raise StoreCorrupt("the snapshot is cut short: its end is missing")
-    _, index, term, revision = _HEAD.unpack(head)
-    sessions = _sessions(pages[0]) if version >= 2 else ()
-    granted, leases = _leases(pages[2]) if version >= 3 else (0, ())
-    configuration = pages[1] if version >= 3 else b""
+    try:
+        return _parse(data)
+    except (struct.error, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"the snapshot does not parse: {error}") from error
+
+
+def _parse(data: bytes) -> Snapshot:
+    """Frame by frame, so that the pages are not all in memory twice."""
+    found = frames(data, 0)
+    head = next(found, None)
+    version = _VERSIONS.get(head.payload[:8], 0) if head is not None else 0
+    if head is None or len(head.payload) != _HEAD.size or not version:
+        raise StoreCorrupt("the snapshot's head is damaged or of another format")
+    beside = [frame.payload for frame in islice(found, {1: 0, 2: 1, 3: 3}[version])]
     read = _items if version >= 3 else _items_before_leases
-    items = [item for page in pages[beside:] for item in read(page)]
-    _, count = _END.unpack(last)
+    items: list[KeyValue] = []
+    page, end = b"", head.end
+    for frame in found:
+        items += read(page)
+        page, end = frame.payload, frame.end
+    if end < len(data):
+        raise StoreCorrupt(f"the snapshot is damaged or cut short at offset {end} of {len(data)}")
+    if len(page) != _END.size or page[:8] != _END_MAGIC:
+        raise StoreCorrupt("the snapshot is cut short: its end is missing")
+    _, index, term, revision = _HEAD.unpack(head.payload)
+    sessions = _sessions(beside[0]) if version >= 2 else ()
+    configuration = beside[1] if version >= 3 else b""
+    granted, leases = _leases(beside[2]) if version >= 3 else (0, ())
+    _, count = _END.unpack(page)
     if count != len(items):
         raise StoreCorrupt(f"the snapshot says it has {count} keys but holds {len(items)}")
+    known = {0, *(lease.id for lease in leases)}
+    if not all(item.lease in known for item in items):
+        raise StoreCorrupt("a key of the snapshot hangs on a lease that the snapshot does not have")
     return Snapshot(Base(index, term), revision, items, sessions, configuration, leases, granted)
 
 
@@ -223,6 +236,7 @@ def _items(page: bytes) -> Iterator[KeyValue]:
             # One number for both: there are as many of them as keys.
             create_revision = mod_revision
         yield KeyValue(page[begin:middle].decode(), page[middle:offset], create_revision, mod_revision, lease)
+    _check_whole(page, offset)
 
 
 def _items_before_leases(page: bytes) -> Iterator[KeyValue]:
@@ -233,3 +247,9 @@ def _items_before_leases(page: bytes) -> Iterator[KeyValue]:
         key = page[offset + _ITEM_BEFORE_LEASES.size : middle].decode()
         offset = middle + value_length
         yield KeyValue(key, page[middle:offset], create_revision, mod_revision)
+    _check_whole(page, offset)
+
+
+def _check_whole(page: bytes, end: int) -> None:
+    if end != len(page):
+        raise StoreCorrupt("a page of the snapshot ends inside a key")

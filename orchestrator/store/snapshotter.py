@@ -10,6 +10,7 @@ from orchestrator.clock import Clock
 from orchestrator.store.errors import StoreUnavailable
 from orchestrator.store.files import Files
 from orchestrator.store.log import Base, Log
+from orchestrator.store.memory import give_back
 from orchestrator.store.snapshot import Beside, SnapshotWriter, snapshot_name
 from orchestrator.store.state import State
 
@@ -106,6 +107,7 @@ class Snapshotter:
             self._taken_at = self._clock.monotonic()
             self._log.metrics.snapshot.observe(self._taken_at - started)
             await asyncio.to_thread(self._log.remove_segments, base.index)
+            await asyncio.to_thread(give_back)
             log.info(
                 "snapshot of entry %d at revision %d written in %.2f s",
                 base.index,

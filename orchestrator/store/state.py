@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from sortedcontainers import SortedDict, SortedSet
 
@@ -30,8 +30,7 @@ PAST_LAST_KEY = "\U0010ffff"
 """Above any character that follows a prefix, so that `prefix + PAST_LAST_KEY` ends the prefix's range."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A txn's result, and the events it caused, in the order of its operations."""
 
     result: TxnResult
@@ -57,7 +56,8 @@ class State:
         self.leases = leases or Leases()
         self._live = SortedDict((item.key, item) for item in items)
         self._past: dict[str, list[KeyValue]] = {}
-        self._past_keys = SortedSet()
+        self._gone = SortedSet()
+        """The keys that only have a past."""
         self._pins: list[int] = []
         self.size = 0
         """Bytes of the current keys and values."""
@@ -134,7 +134,7 @@ class State:
     def _keys_ever(self, first: str, last: str | None = None) -> Iterator[str]:
         """The keys from `first` to `last` that live or have a past, in order, lazily."""
         live = iter(self._live.irange(first, last))
-        gone = (key for key in self._past_keys.irange(first, last) if key not in self._live)
+        gone = iter(self._gone.irange(first, last))
         next_live, next_gone = next(live, None), next(gone, None)
         while next_gone is not None:
             if next_live is not None and next_live < next_gone:
@@ -195,6 +195,8 @@ class State:
         self.size += _size(now)
         if before is not None:
             self._bury(before)
+        elif key in self._past:
+            self._gone.remove(key)
         if lease:
             self.leases.attach(lease, key)
         event = Event(key, value, revision, before)
@@ -206,6 +208,7 @@ class State:
         self._bury(before)
         # The absence is a version too: without it a read after the deletion would find the version before.
         self._past[key].append(KeyValue(key, b"", 0, revision))
+        self._gone.add(key)
         event = Event(key, None, revision, before)
         self.history.add(event)
         return event
@@ -217,7 +220,6 @@ class State:
         past = self._past.get(version.key)
         if past is None:
             self._past[version.key] = past = []
-            self._past_keys.add(version.key)
         past.append(version)
         if version.lease:
             self.leases.detach(version.lease, version.key)
@@ -265,7 +267,7 @@ class State:
             del past[:count]
             if not past:
                 del self._past[key]
-                self._past_keys.remove(key)
+                self._gone.discard(key)
 
 
 def _size(item: KeyValue) -> int:

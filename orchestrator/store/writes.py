@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 from orchestrator.store.command import Origin, encode_group
 from orchestrator.store.errors import NothingWritten, StoreBusy, StoreError, StoreUnavailable
+from orchestrator.store.metrics import Metrics
 from orchestrator.store.perform import Result
+from orchestrator.store.slow import Course, SlowOperations
 
 Results = Sequence[Result]
 """The outcomes of one group's commands, in order."""
@@ -39,24 +41,33 @@ class _Pending:
 
     command: bytes
     done: asyncio.Future[Result]
-    give_up: float
+    since: float
 
 
 @dataclass(slots=True)
 class _Group:
     number: int
     writes: Sequence[_Pending]
-    give_up: float
+    course: Course
     proposed_to: object = None
     """The leader and the term it was last proposed in."""
     proposed_at: float = 0.0
 
 
 class Writes:
-    def __init__(self, member: str, incarnation: int, limits: WriteLimits, patience: float) -> None:
+    def __init__(
+        self,
+        member: str,
+        incarnation: int,
+        limits: WriteLimits,
+        patience: float,
+        metrics: Metrics,
+        slow: SlowOperations,
+    ) -> None:
         """`patience`: seconds after which a write is given up; infinity where there is nobody else to wait for."""
         self.member, self.incarnation = member, incarnation
         self._limits = limits
+        self._metrics, self._slow = metrics, slow
         self.patience = patience
         self._pending: deque[_Pending] = deque()
         self._pending_bytes = 0
@@ -73,7 +84,7 @@ class Writes:
         limits = self._limits
         if len(self._pending) >= limits.pending or self._pending_bytes >= limits.pending_bytes:
             raise StoreBusy(f"{len(self._pending)} writes wait for the disk already: try again")
-        pending = _Pending(command, asyncio.get_running_loop().create_future(), now + self.patience)
+        pending = _Pending(command, asyncio.get_running_loop().create_future(), now)
         self._pending.append(pending)
         self._pending_bytes += len(command)
         return pending.done
@@ -96,21 +107,24 @@ class Writes:
             writes.append(pending)
             size += len(pending.command)
         self._pending_bytes -= size
-        group = _Group(self._next_number, writes, writes[0].give_up)
+        group = _Group(self._next_number, writes, Course(writes[0].since))
         self._next_number += 1
         self._groups[group.number] = group
         return group
 
     def _proposal(self, group: _Group, leader: object, now: float) -> bytes:
+        if group.proposed_to is None:
+            self._slow.proposed(group.course, now)
         group.proposed_to, group.proposed_at = leader, now
         settled = next(iter(self._groups))
         origin = Origin(self.member, self.incarnation, group.number, settled)
         return encode_group(origin, [pending.command for pending in group.writes])
 
-    def applied(self, number: int, results: Results) -> None:
-        """This member has applied one of its own groups."""
+    def applied(self, number: int, results: Results, began: float, now: float) -> None:
+        """This member has applied one of its own groups, from `began` until now."""
         group = self._groups.pop(number, None)
         if group is not None:
+            self._slow.done(group.course, len(group.writes), began, now)
             for pending, result in zip(group.writes, results, strict=True):
                 if pending.done.done():
                     continue
@@ -129,10 +143,10 @@ class Writes:
 
     def give_up(self, now: float, why: str) -> None:
         """Tell the writers whose time has passed."""
-        for group in [group for group in self._groups.values() if now >= group.give_up]:
+        for group in [group for group in self._groups.values() if now >= group.course.since + self.patience]:
             del self._groups[group.number]
             self._end(group.writes, StoreUnavailable(f"{why}; whether the write takes place is unknown"))
-        while self._pending and now >= self._pending[0].give_up:
+        while self._pending and now >= self._pending[0].since + self.patience:
             pending = self._pending.popleft()
             self._pending_bytes -= len(pending.command)
             self._end([pending], NothingWritten(f"{why}; nothing was written"))
@@ -155,8 +169,8 @@ class Writes:
         self._groups.clear()
         self._pending.clear()
 
-    @staticmethod
-    def _end(writes: Sequence[_Pending] | deque[_Pending], error: StoreError) -> None:
+    def _end(self, writes: Sequence[_Pending] | deque[_Pending], error: StoreError) -> None:
+        self._metrics.writes_failed += len(writes)
         for pending in writes:
             if not pending.done.done():
                 pending.done.set_exception(error)

@@ -9,23 +9,31 @@ from orchestrator.client import Client
 from orchestrator.clock import Clock
 from orchestrator.kubeconfig import Connection
 from orchestrator.paths import Paths
+from orchestrator.server.membership import StoreMember
 from orchestrator.server.service import ApiServer
-from orchestrator.store import Store
+from orchestrator.store import ClusterStore
 
 
 class RunningServer:
     """Starts and stops a server; a second start has the same files and the same port."""
 
-    def __init__(self, paths: Paths, *, node_name: str = "n1", clock: Clock | None = None) -> None:
+    def __init__(
+        self, paths: Paths, *, node_name: str = "n1", clock: Clock | None = None, member: StoreMember | None = None
+    ) -> None:
         self.paths = paths
         self.node_name = node_name
+        self.member = member
         self.address = ""
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._server: ApiServer | None = None
 
     @property
-    def store(self) -> Store:
+    def running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    @property
+    def store(self) -> ClusterStore:
         """The store behind the server, for what no client can do to it."""
         assert self._server is not None
         assert self._server.store is not None
@@ -34,7 +42,12 @@ class RunningServer:
     async def start(self) -> None:
         """Return when the server is ready; raise what it failed with if it never is."""
         server = ApiServer(
-            self.paths, listen=self.address or "127.0.0.1:0", node_name=self.node_name, addresses=[], clock=self._clock
+            self.paths,
+            listen=self.address or "127.0.0.1:0",
+            node_name=self.node_name,
+            addresses=[],
+            store=self.member,
+            clock=self._clock,
         )
         ready = asyncio.Event()
         self._task = asyncio.create_task(server.run(ready.set))

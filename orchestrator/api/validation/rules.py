@@ -10,12 +10,12 @@ import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.api import names
+from orchestrator.api.encoding import encode
 from orchestrator.api.errors import FieldError, invalid, not_supported, required
 from orchestrator.api.names import NameRule
 from orchestrator.api.quantity import Quantity, QuantityError, parse_quantity
@@ -35,8 +35,7 @@ def child(path: str, name: str) -> str:
 
 def shown(message: Message) -> object:
     """A message as it appears in an error. (Values that may be anything have `plain`.)"""
-    data: object = MessageToDict(message)
-    return data
+    return encode(message)
 
 
 def plain(value: Value) -> object:

@@ -16,7 +16,7 @@ from orchestrator.api.v1 import (
 from orchestrator.api.validation.claim import claim_spec
 from orchestrator.api.validation.pod import restart_always
 from orchestrator.api.validation.replicas import at_most, count, counts, is_zero, selected_template
-from orchestrator.api.validation.rules import Faults, immutable, named, not_negative, plain, shown, without
+from orchestrator.api.validation.rules import IMMUTABLE, Faults, named, not_negative, plain, shown, without
 
 _RETENTIONS = ("Delete", "Retain")
 _CHANGEABLE = (
@@ -79,7 +79,8 @@ def controller_revision(obj: ControllerRevision) -> Faults:
 
 
 def controller_revision_update(new: ControllerRevision, old: ControllerRevision) -> Faults:
-    yield from immutable("data", new.data, old.data)
+    if new.data != old.data:
+        yield invalid("data", "<object>", IMMUTABLE)
 
 
 def _with_claims(spec: StatefulSetSpec) -> PodTemplateSpec:

@@ -63,8 +63,6 @@ class Changes:
         if not names:
             return
         leaving = self._members.all[chance.choice(names)]
-        if leaving.run is not None:
-            leaving.run.ending.add("removed")
         leaving.leaving = True
         await self._ask(chance, lambda client: client.remove_member(leaving.name))
         await self._bury(await self._list(chance), chance)

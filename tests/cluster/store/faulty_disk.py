@@ -130,7 +130,7 @@ class FaultyDisk:
     def before_append(self, file: FaultyFile, data: bytes) -> None:
         if self._power_fails_at == "append":
             with self._busy:
-                file.write(data[: self._chance.randrange(len(data) + 1)])
+                file.write_sectors(data, self._chance)
                 self._die()
 
     def before_sync(self, file: FaultyFile) -> None:
@@ -163,6 +163,11 @@ class FaultyFile:
         self._touched = max(self._touched, self._written + len(data))
         self._real.append(data)
         self._written += len(data)
+
+    def write_sectors(self, data: bytes, chance: random.Random) -> None:
+        """As many whole sectors of it as chance will have."""
+        end = chance.randint(self._written, self._written + len(data))
+        self.write(data[: max(end - end % SECTOR - self._written, 0)])
 
     def allocate(self, size: int) -> None:
         with self._disk.busy:

@@ -192,7 +192,7 @@ class Members:
         member.run = None
         member.paused = False
         run.ended.set()
-        if not run.ending:
+        if not (run.ending or member.leaving):
             self._report(f"member {member.name} ended by itself with {code}: {_last_words(member.log)}")
 
     async def kill(self, member: Member) -> None:

@@ -274,7 +274,7 @@ CASES: dict[str, tuple[str, object, str]] = {
         "containers.0.securityContext.privileged",
         True,
         f"{C}.securityContext: Invalid value: "
-        '{"privileged":true,"runAsUser":"1000","allowPrivilegeEscalation":false}: '
+        '{"privileged":true,"runAsUser":1000,"allowPrivilegeEscalation":false}: '
         "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
     ),
     "seccomp": (

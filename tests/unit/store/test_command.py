@@ -27,7 +27,10 @@ origins = st.builds(Origin, st.text(max_size=40), *[st.integers(0, 2**64 - 1)] *
 keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 txns = st.tuples(
     st.lists(st.builds(Compare, keys, st.integers(0, 2**63)), max_size=3),
-    st.lists(st.builds(Put, keys, st.binary(max_size=30)) | st.builds(Delete, keys), unique_by=lambda op: op.key),
+    st.lists(
+        st.builds(Put, keys, st.binary(max_size=30), st.integers(0, 2**63 - 1)) | st.builds(Delete, keys),
+        unique_by=lambda op: op.key,
+    ),
 )
 
 

@@ -16,7 +16,9 @@ KEYS = ["/a", "/a/1", "/a/2", "/b/1", "/b/2", "/c"]
 keys = st.sampled_from(KEYS)
 values = st.binary(max_size=4)
 operations = st.lists(
-    st.builds(Put, keys, values) | st.builds(Delete, keys), max_size=4, unique_by=lambda operation: operation.key
+    st.builds(Put, keys, values, st.just(0)) | st.builds(Delete, keys),
+    max_size=4,
+    unique_by=lambda operation: operation.key,
 )
 
 

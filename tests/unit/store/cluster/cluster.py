@@ -60,27 +60,46 @@ class Cluster:
 
     async def start(self, *names: str) -> None:
         for name in names or self.names:
-            disk, power = self.disks[name], self.disks[name].power
-            store = await open_store(
-                self._directory / name,
-                clock=self.clocks[name],
-                settings=self._settings,
-                files=disk,
-                members=self._members(name),
-                wire=self.network.wire(name),
-                chance=random.Random(self.chance.random()),
-                flush=partial(
-                    LateFlusher,
-                    takes=self._flush_takes,
-                    alive=partial(_has_power, disk, power),
-                    awake=partial(self._is_awake, name),
-                    reported=partial(self.witness.look_at, name),
-                ),
-            )
-            store._turn = partial(self._turn, name, store._turn)  # type: ignore[method-assign]
-            self.stores[name] = store
-            if self._watched:
-                self.witness.started(name, store)
+            disk = self.disks[name]
+            try:
+                self.stores[name] = await open_store(
+                    self._directory / name,
+                    clock=self.clocks[name],
+                    settings=self._settings,
+                    files=disk,
+                    members=self._members(name),
+                    wire=self.network.wire(name),
+                    chance=random.Random(self.chance.random()),
+                    flush=partial(self._begins, name, disk, disk.power),
+                )
+            except BaseException:
+                self.witness.stopped(name)
+                raise
+
+    def _begins(
+        self,
+        name: str,
+        disk: Disk,
+        power: int,
+        flush: Callable[[], None],
+        done: Callable[[StoreUnavailable | None], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> LateFlusher:
+        """The store asks for its flusher when it is whole and has done nothing yet: from now on it is watched."""
+        store = getattr(done, "__self__", None)
+        assert isinstance(store, ReplicatedStore)
+        store._turn = partial(self._turn, name, store._turn)  # type: ignore[method-assign]
+        if self._watched:
+            self.witness.started(name, store)
+        return LateFlusher(
+            flush,
+            done,
+            loop,
+            takes=self._flush_takes,
+            alive=partial(_has_power, disk, power),
+            awake=partial(self._is_awake, name),
+            reported=partial(self.witness.look_at, name),
+        )
 
     def _members(self, name: str) -> Members:
         if name in self._initial:

@@ -72,6 +72,8 @@ class Witness:
         self._leaders: dict[int, str] = {}
         self._entries: dict[tuple[int, int], tuple[bytes, int]] = {}
         """(index, term) -> (command, the term of the entry before)."""
+        self._offered: set[tuple[int, int]] = set()
+        """(index, term) of the entries that were ever sent to anybody."""
         self._committed: dict[int, _Committed] = {}
         self._last_committed = 0
         self._votes: dict[tuple[str, int], str] = {}
@@ -192,12 +194,16 @@ class Witness:
         for index in range(last_kept + 1, view.next_index):
             if index not in seen or now.get(index) == seen[index][2]:
                 continue
-            if view.raft.leads and view.led == view.log.term:
-                raise self._broken(f"{view.name} leads term {view.led} and drops its entry {index}")
             dropped, known = seen.pop(index), self._committed.get(index)
+            # A full disk did not take it: where nobody ever got it, it was nothing.
+            given_up = (index, dropped[2]) not in self._offered and not view.disk.durable.has(index, dropped[2])
+            if given_up:
+                self._entries.pop((index, dropped[2]), None)
+            elif view.raft.leads and view.led == view.log.term:
+                raise self._broken(f"{view.name} leads term {view.led} and drops its entry {index}")
             if known is None or known.term != dropped[2]:
                 continue
-            # What a full disk did not take nobody was promised: the others' majority has it.
+            # Of what was not on its disk it has promised nothing: the others' majority has it.
             if index <= view.commit or view.disk.durable.has(index, known.term):
                 raise self._broken(f"{view.name} drops the committed entry {index} of term {known.term}")
         for each in range(position, len(entries)):
@@ -289,6 +295,7 @@ class Witness:
             if self._leaders.setdefault(term, sender) != sender:
                 raise self._broken(f"{sender} speaks as leader of term {term}, which is {self._leaders[term]}")
             self.look_at(sender)
+            self._offered.update((entry.index, entry.term) for entry in message.append_entries.entries)
             if message.append_entries.commit_index > max(self._last_committed, 1):
                 raise self._broken(f"{sender} says that entry {message.append_entries.commit_index} is committed")
         elif kind == "appended" and message.appended.success:
