@@ -8,9 +8,7 @@ anew when it loses a race; one that gives it gets Conflict.
 
 from __future__ import annotations
 
-import json
 import random
-import re
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +16,8 @@ from datetime import datetime
 from functools import partial
 
 from orchestrator.api import errors
-from orchestrator.api.codec import from_json, to_json
 from orchestrator.api.generated_names import suffix
 from orchestrator.api.kinds import Kind, KubeObject, clone, kind_of, stored_form, unwrap
-from orchestrator.api.patch import json_patch, merge_patch, strategic_merge_patch
 from orchestrator.api.unsupported import warnings_for
 from orchestrator.api.v1 import (
     Binding,
@@ -31,7 +27,6 @@ from orchestrator.api.v1 import (
     GetRequest,
     Namespace,
     PatchRequest,
-    PatchType,
     Pod,
     Scale,
     Service,
@@ -46,6 +41,7 @@ from orchestrator.server.encoding import Stored, encode
 from orchestrator.server.event_leases import EventLeases
 from orchestrator.server.keys import Key, key_from, namespace_path, object_key
 from orchestrator.server.outcome import Outcome, Removed
+from orchestrator.server.patching import parse_patch, patched
 from orchestrator.server.scale import apply_scale, as_scalable, scale_of, stored_scale
 from orchestrator.server.store_errors import store_errors_mapped
 from orchestrator.server.workshop import Workshop
@@ -54,8 +50,6 @@ from orchestrator.store import Compare, Delete, KeyValue, Put, Store, TxnResult,
 # Each lost race means that somebody else's write got through: whoever loses this many meets a very busy object.
 MAX_ATTEMPTS = 200
 MAX_GENERATED_NAMES = 8
-
-_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 # Subresources that are written like the object.
 _WRITTEN_APART = frozenset({"status", "scale", "finalize", "approval"})
@@ -156,7 +150,7 @@ class Registry:
         subresource = request.subresource
         authorize(caller, _verb("patch", subresource), key.kind.resource, key.namespace, key.name)
         _check_subresource(key.kind, subresource, _WRITTEN_APART)
-        body = await self._workshop.do(len(request.patch), lambda: _parse_patch(request.patch))
+        body = await self._workshop.do(len(request.patch), lambda: parse_patch(request.patch))
         warnings: list[str] = []
         now = self._clock.now()
 
@@ -326,32 +320,6 @@ class Registry:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
 
-def patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -> tuple[KubeObject, Sequence[str]]:
-    """`shown` with a patch applied, and warnings. Raises BadRequest, Invalid."""
-    try:
-        return _patched(shown, patch_type, body)
-    except RecursionError as error:
-        raise errors.BadRequest("the patch is nested too deeply") from error
-
-
-def _patched(shown: KubeObject, patch_type: PatchType.ValueType, body: object) -> tuple[KubeObject, Sequence[str]]:
-    document = to_json(shown)
-    match patch_type:
-        case PatchType.JSON:
-            if not isinstance(body, list):
-                raise errors.BadRequest("a JSON patch must be a list of operations")
-            result = json_patch(document, body)
-        case PatchType.STRATEGIC:
-            result = strategic_merge_patch(type(shown), document, _mapping(body))
-        case _:
-            result = merge_patch(document, _mapping(body))
-    for name in ("apiVersion", "kind"):
-        if result.get(name) != document[name]:
-            raise errors.BadRequest(f"{name} can't be changed by a patch (from {document[name]} to {result.get(name)})")
-    decoded = from_json(result, unknown="warn")
-    return decoded.obj, decoded.warnings
-
-
 def _replacement(kind: Kind, subresource: str, new: KubeObject, now: datetime) -> Decide:
     """How an update by `new` is decided; each attempt gets its own copy."""
 
@@ -406,21 +374,3 @@ def _terminating(key: Key) -> errors.Forbidden:
     cause = errors.Cause("NamespaceTerminating", f"namespace {key.namespace} is being terminated", "metadata.namespace")
     details = errors.Details(about.details.kind, about.details.name, about.details.group, causes=(cause,))
     return errors.Forbidden(about.message, details=details)
-
-
-def _parse_patch(patch: bytes) -> object:
-    try:
-        text = patch.decode()
-        body: object = json.loads(text)
-        if _HALF_CHARACTER.search(text):
-            # An escape may name half of a surrogate pair: no text that could be stored, or shown in an error.
-            json.dumps(body, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise errors.BadRequest(f"the patch is not valid JSON: {error}") from error
-    return body
-
-
-def _mapping(body: object) -> dict[str, object]:
-    if not isinstance(body, dict):
-        raise errors.BadRequest("a merge patch must be a JSON object")
-    return body
