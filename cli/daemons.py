@@ -21,6 +21,7 @@ from orchestrator.runtime import Elected, LeaderElection, Service
 SERVER_PORT = 7443
 STORE_PORT = 7444
 NODE_PORT = 7450
+REST_PORT = kubeconfig.REST_PORT
 HEALTH_PORTS = {"server": 7446, "scheduler": 7447, "controllers": 7448, "node": 7451, "proxy": 7452, "network": 7453}
 
 
@@ -32,6 +33,7 @@ class Settings:
     node_name: str
     node_address: str
     listen: str = f"0.0.0.0:{SERVER_PORT}"
+    rest_listen: str = f"0.0.0.0:{REST_PORT}"  # empty: nowhere
     node_port: int = NODE_PORT
     containerd_socket: Path | None = None  # None: our own
     store_listen: str = f"0.0.0.0:{STORE_PORT}"
@@ -58,7 +60,8 @@ def make_credentials(settings: Settings) -> None:
     ensure_pki(settings.paths, node_name=settings.node_name, addresses=[settings.node_address])
     host, _, port = settings.listen.rpartition(":")
     own = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    kubeconfig.write_all(settings.paths, kubeconfig.with_known_servers(settings.paths, own))
+    rest_port = int(settings.rest_listen.rpartition(":")[2] or REST_PORT)
+    kubeconfig.write_all(settings.paths, kubeconfig.with_known_servers(settings.paths, own), rest_port=rest_port)
 
 
 def services(
@@ -101,6 +104,7 @@ async def _server(settings: Settings, connect: Connect, clock: Clock) -> Service
     return ApiServer(
         settings.paths,
         listen=settings.listen,
+        rest_listen=settings.rest_listen,
         node_name=settings.node_name,
         addresses=[settings.node_address],
         store=store,

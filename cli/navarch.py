@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli import machine
-from cli.daemons import BUILDERS, HEALTH_PORTS, NODE_PORT, SERVER_PORT, STORE_PORT, Settings, services
+from cli.daemons import BUILDERS, HEALTH_PORTS, NODE_PORT, REST_PORT, SERVER_PORT, STORE_PORT, Settings, services
 from cli.failure import Failure
 from cli.members import check_address, read_members
 from orchestrator import logs
@@ -48,6 +48,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--store-join", action="store_true", help="wait to be added by `navctl member add`; for an empty store only"
+    )
+    parser.add_argument(
+        "--rest-listen",
+        default=f"0.0.0.0:{REST_PORT}",
+        help="where the API server serves Kubernetes clients (default: %(default)s; empty: nowhere)",
     )
     parser.add_argument("--node-port", type=int, default=NODE_PORT, help="where the node agent listens")
     parser.add_argument("--containerd-socket", type=Path, help="the runtime's socket (default: that of `navctl up`)")
@@ -85,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         node_name=given.node_name,
         node_address=given.node_address or machine.node_address(),
         listen=given.listen,
+        rest_listen=given.rest_listen,
         node_port=given.node_port,
         containerd_socket=given.containerd_socket,
         store_listen=given.store_listen,

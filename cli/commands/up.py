@@ -53,6 +53,11 @@ LEASE_SECONDS = 40
 @click.option("--node-address", default="", help="This machine's address (default: that of the default route).")
 @click.option("--port", type=click.IntRange(1, 65535), default=SERVER_PORT, help="The API server's port.")
 @click.option(
+    "--rest-listen",
+    default=f"0.0.0.0:{REST_PORT}",
+    help="Where kubectl and other Kubernetes clients are served (empty: nowhere).",
+)
+@click.option(
     "--containerd-socket", type=click.Path(path_type=Path), help="Use this runtime instead of one of our own."
 )
 @click.option("--store-listen", default=f"0.0.0.0:{STORE_PORT}", help="Where the stores of other API servers call.")
@@ -65,6 +70,7 @@ def up(
     node_name: str,
     node_address: str,
     port: int,
+    rest_listen: str,
     containerd_socket: Path | None,
     store_listen: str,
     store_address: str,
@@ -82,6 +88,7 @@ def up(
         node_name=node_name,
         node_address=node_address or machine.node_address(),
         listen=f"0.0.0.0:{port}",
+        rest_listen=check_address(rest_listen, everywhere=True) if rest_listen else "",
         containerd_socket=containerd_socket,
         store_listen=check_address(store_listen, everywhere=True),
         store_address=check_address(store_address) if store_address else "",
@@ -119,6 +126,7 @@ def start_daemons(settings: Settings, lock: int) -> None:
     ports = [
         int(settings.listen.rpartition(":")[2]),
         int(settings.store_listen.rpartition(":")[2]),
+        *([int(settings.rest_listen.rpartition(":")[2])] if settings.rest_listen else []),
         settings.node_port,
         *(HEALTH_PORTS[names[0]] for names in PROCESSES),
     ]
@@ -126,7 +134,7 @@ def start_daemons(settings: Settings, lock: int) -> None:
         listed = ", ".join(map(str, taken))
         raise Failure(
             f"something else listens on port {listed}: end it (`ss -lntp` names it); "
-            "the API server's port can also be another (--port), and that of its store (--store-listen)"
+            "the API server's ports can also be others (--port, --rest-listen), and that of its store (--store-listen)"
         )
     table = paths.run / "processes.json"
     supervisor.write_table(table, list(programs(settings)))
@@ -173,6 +181,7 @@ def programs(settings: Settings) -> Iterator[supervisor.Program]:
             f"--node-name={settings.node_name}",
             f"--node-address={settings.node_address}",
             f"--listen={settings.listen}",
+            f"--rest-listen={settings.rest_listen}",
             f"--health-address=127.0.0.1:{HEALTH_PORTS[names[0]]}",
             *(store_arguments(settings) if "server" in names else []),
             *([f"--containerd-socket={settings.containerd_socket}"] if settings.containerd_socket else []),

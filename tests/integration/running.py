@@ -66,6 +66,11 @@ class RunningServer:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    async def ended(self) -> None:
+        """Wait until the server ends by itself, and raise what it ended with."""
+        assert self._task is not None
+        await self._task
+
     async def restart(self) -> None:
         await self.stop()
         await self.start()

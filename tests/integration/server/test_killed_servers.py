@@ -46,7 +46,7 @@ class Processes:
             self.running[name] = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "cli.navarch", "server", f"--root={paths.root}", f"--node-name={name}"),
-                *("--node-address=127.0.0.1", f"--listen=127.0.0.1:{self.ports[name]}"),
+                *("--node-address=127.0.0.1", f"--listen=127.0.0.1:{self.ports[name]}", "--rest-listen="),
                 *(f"--store-listen={self.fleet.peers[name]}", f"--store-members={members}"),
                 f"--health-address=127.0.0.1:{self.health[name]}",
                 cwd=REPOSITORY,
