@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from cli import machine, supervisor
-from cli.daemons import HEALTH_PORTS, SERVER_PORT, STORE_PORT, Settings, make_credentials
+from cli.daemons import HEALTH_PORTS, REST_PORT, SERVER_PORT, STORE_PORT, Settings, make_credentials
 from cli.durations import DURATION
 from cli.failure import Failure
 from cli.members import check_address, read_members
