@@ -28,14 +28,15 @@ class Authority:
         common_name: str | None = None,
         life: timedelta = timedelta(days=1),
         addresses: Sequence[str] = (),
+        usage: x509.ObjectIdentifier | None = None,
     ) -> Credentials:
-        """A member's, valid for these IP addresses too.
+        """A member's, valid for these IP addresses too, and for this usage only.
 
         With another `common_name`, one that serves under the member's name but is not its.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name or STORE_PREFIX + name)])
-        certificate = self._sign(subject, key, store_host(name), life, addresses=addresses)
+        certificate = self._sign(subject, key, store_host(name), life, addresses=addresses, usage=usage)
         encoded = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -49,6 +50,7 @@ class Authority:
         life: timedelta,
         *,
         addresses: Sequence[str] = (),
+        usage: x509.ObjectIdentifier | None = None,
     ) -> x509.Certificate:
         """Without a `host` the authority's own."""
         now = datetime.now(UTC)
@@ -65,6 +67,8 @@ class Authority:
         if host is not None:
             names = [x509.DNSName(host), *(x509.IPAddress(ip_address(each)) for each in addresses)]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if usage is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=True)
         return builder.sign(self._key, hashes.SHA256())
 
 

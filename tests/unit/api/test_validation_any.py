@@ -6,7 +6,7 @@ import math
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.api.allocated import keep_allocated
@@ -24,6 +24,7 @@ def objects(kind: Kind) -> st.SearchStrategy[KubeObject]:
 
 
 @KINDS
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_object_is_judged(kind: Kind, data: st.DataObject) -> None:
     old, new = data.draw(objects(kind)), data.draw(objects(kind))
