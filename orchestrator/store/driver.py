@@ -420,6 +420,10 @@ class Driver:
     def _install(self, snapshot: Snapshot | None) -> None:
         """Go on from another member's snapshot, behind which the log begins now; None: it could not be put there."""
         self._flushing = False
+        if snapshot is None and self._log.full and self._log.failure is None:
+            # As if none had come.
+            self._wake()
+            return
         if snapshot is None:
             self._fail(self._log.failure or "a snapshot of the leader could not be put in the log's place")
             return

@@ -169,7 +169,7 @@ class Raft:
         """When this member has something to do even if nothing happens."""
         if self.replication is not None:
             return min((peer.beat for peer in self.replication.peers.values()), default=float("inf"))
-        return self._elections.stand_at if self._elections.may_stand else float("inf")
+        return self._elections.stand_at if self._may_stand else float("inf")
 
     def propose(self, command: bytes) -> None:
         """Append a command with the next tick, or have the leader do so; nobody says whether it arrived."""

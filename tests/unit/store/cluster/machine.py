@@ -44,6 +44,8 @@ class _Content:
     is_log: bool
     data: bytearray = field(default_factory=bytearray)
     synced: int = 0
+    allocated: int = 0
+    """Reserved for it, so that it can grow to this also where the disk is full; reads as zeros."""
     read: int = 0
     """Bytes of whole frames that `Durable` has taken in."""
     frames: int = 0
@@ -105,6 +107,7 @@ class Disk:
         content = self._names[path]
         del content.data[size:]
         content.synced = size
+        content.allocated = min(content.allocated, allocated)
         return _OpenFile(self, content)
 
     def read(self, path: Path) -> bytes:
@@ -112,7 +115,8 @@ class Disk:
             raise OSError(errno.EIO, "Input/output error")
         if path not in self._names:
             raise FileNotFoundError(path)
-        return bytes(self._names[path].data)
+        content = self._names[path]
+        return bytes(content.data).ljust(content.allocated, b"\x00")
 
     def rename(self, old: Path, new: Path) -> None:
         self._begin()
@@ -141,14 +145,16 @@ class Disk:
         if self.operations_left == 0:
             content.data += data[: self._chance.randint(0, len(data))]
         self._begin()
-        if self.full:
+        if self.full and len(content.data) + len(data) > content.allocated:
             raise OSError(errno.ENOSPC, "No space left on device")
         content.data += data
 
-    def allocate(self) -> None:
+    def allocate(self, content: _Content, size: int) -> None:
         self._begin()
-        if self.full:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if size > content.allocated:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            content.allocated = size
 
     def sync(self, content: _Content) -> None:
         if self.fail_at_sync:
@@ -215,10 +221,11 @@ class _OpenFile:
 
     def allocate(self, size: int) -> None:
         if self._power == self._disk.power:
-            self._disk.allocate()
+            self._disk.allocate(self._content, size)
 
     def cut(self) -> None:
-        """Nothing is reserved, and an append that fails leaves nothing."""
+        """An append that fails leaves nothing."""
+        self._content.allocated = len(self._content.data)
 
     def sync(self) -> None:
         if self._power == self._disk.power:
