@@ -86,6 +86,8 @@ class Disk:
         self._names = dict(self._settled)
         for content in self._names.values():
             kept = self._chance.randint(content.synced, len(content.data))
+            if kept < len(content.data):
+                kept = max(content.synced, kept // SECTOR * SECTOR)
             del content.data[kept:]
             if kept > content.synced and self._chance.random() < 0.3:
                 sector = self._chance.randrange(content.synced, kept) // SECTOR * SECTOR
@@ -143,7 +145,9 @@ class Disk:
 
     def append(self, content: _Content, data: bytes) -> None:
         if self.operations_left == 0:
-            content.data += data[: self._chance.randint(0, len(data))]
+            begin = len(content.data)
+            end = (begin + self._chance.randint(0, len(data))) // SECTOR * SECTOR
+            content.data += data[: max(0, end - begin)]
         self._begin()
         if self.full and len(content.data) + len(data) > content.allocated:
             raise OSError(errno.ENOSPC, "No space left on device")
