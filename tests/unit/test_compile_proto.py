@@ -82,7 +82,7 @@ def test_a_whole_folder_has_its_descriptors_and_comments_in_one_module_each(
     compiler.compile_protos(tmp_path)
     found: dict[str, object] = {}
     for name in ("descriptors_pb2.py", "comments_pb2.py"):
-        exec((tmp_path / "a/v1" / name).read_text(), found)  # noqa: S102 - what was just generated
+        exec((tmp_path / "a/v1" / name).read_text(), found)
     assert found["COMMENTS"] == {
         "a.v1.Thing": "A thing. Really.",
         "a.v1.Thing.Part": "Part of it.",
@@ -92,4 +92,4 @@ def test_a_whole_folder_has_its_descriptors_and_comments_in_one_module_each(
     assert isinstance(files, tuple)
     # Each after those it needs, and the very bytes of its own module.
     assert [FileDescriptorProto.FromString(file).name for file in files] == ["a/v1/thing.proto", "a/v1/able.proto"]
-    assert repr(files[0])[2:40] in (tmp_path / "a/v1/thing_pb2.py").read_text()
+    assert files[0] == compiler._serialized(tmp_path / "a/v1/thing_pb2.py")
