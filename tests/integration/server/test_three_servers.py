@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.runtime import LeaderElection
 from orchestrator.server import allocation
 from orchestrator.server.bootstrap import NAMESPACES
-from tests.integration.fleet import NAMES, Fleet
+from tests.integration.fleet import NAMES, Fleet, until
 from tests.integration.server.objects import config_map, service
 
 PATIENCE = 40.0
@@ -237,13 +237,6 @@ async def written(acknowledged: dict[str, str], count: int) -> None:
     before = sum(map(int, acknowledged.values()))
     async with asyncio.timeout(PATIENCE):
         await until(lambda: sum(map(int, acknowledged.values())) >= before + count)
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    while True:
-        if reached():
-            return
-        await asyncio.sleep(0.01)
 
 
 def name_of(obj: ConfigMap) -> str:
