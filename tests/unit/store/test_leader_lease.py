@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -167,6 +168,7 @@ def test_readers_on_followers_never_see_less_than_readers_on_the_leader(simulate
 
     async def scenario(cluster: Cluster) -> None:
         chance = random.Random(5)
+        numbers = itertools.count()
         acknowledged = 0
         stop = asyncio.Event()
 
@@ -175,7 +177,7 @@ def test_readers_on_followers_never_see_less_than_readers_on_the_leader(simulate
             while not stop.is_set():
                 name = chance.choice(cluster.names)
                 try:
-                    result = await cluster.stores[name].txn([], [Put("/a", b"%f" % chance.random())])
+                    result = await cluster.stores[name].txn([], [Put("/a", b"%d" % next(numbers))])
                 except StoreUnavailable:
                     await asyncio.sleep(0.01)
                     continue
