@@ -71,7 +71,7 @@ _HINTS: tuple[tuple[type[StoreError] | tuple[type[StoreError], ...], str], ...] 
     (MemberExists, "`navctl member list` shows all; `navctl member move` changes an address"),
     (MemberNotReady, "see that it runs, and try again later"),
     (ChangeInProgress, "try again in a moment"),
-    (QuorumAtRisk, "bring the others back first; `navctl member list` shows who is in reach"),
+    (QuorumAtRisk, "bring others back, or add and promote some, first; see `navctl member list`"),
     ((Compacted, FutureRevision), "`navctl store status` shows which revisions there are"),
     (StoreRefused, "this takes the administrator's certificate"),
     (NothingWritten, "nothing was changed; see `navctl store status`, and try again"),

@@ -323,6 +323,15 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "type": "type",
         "source": "source.component",
         "reportingComponent": "reporting_component",
+        # As events.k8s.io calls them.
+        "regarding.kind": "involved_object.kind",
+        "regarding.namespace": "involved_object.namespace",
+        "regarding.name": "involved_object.name",
+        "regarding.uid": "involved_object.uid",
+        "regarding.apiVersion": "involved_object.api_version",
+        "regarding.resourceVersion": "involved_object.resource_version",
+        "regarding.fieldPath": "involved_object.field_path",
+        "reportingController": "reporting_component",
     },
 }
 

@@ -23,7 +23,7 @@ import grpc
 import grpc.aio
 
 from orchestrator.api import errors
-from orchestrator.api.kinds import KubeObject, kind_of, unwrap, wrap
+from orchestrator.api.kinds import KubeObject, as_view, kind_of, unwrap, wrap
 from orchestrator.api.status import from_status
 from orchestrator.api.v1 import (
     BatchReply,
@@ -377,7 +377,7 @@ class Client:
 
 
 def _typed(wire: Object, kind: type[K]) -> K:
-    obj = unwrap(wire)
+    obj = as_view(kind_of(kind), unwrap(wire))
     if not isinstance(obj, kind):
         raise errors.InternalError(f"the server sent a {type(obj).__name__} where a {kind.__name__} belongs")
     return obj

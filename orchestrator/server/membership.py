@@ -8,6 +8,7 @@ it can be joined later without a new start.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ async def open_member(paths: Paths, member: StoreMember, clock: Clock) -> Replic
         initial={} if begun else member.initial,
         address=member.address,
         join=member.join and not begun,
-        cluster=cluster_of(authority) if len(member.initial) > 1 and not begun else "",
+        cluster=cluster_of(authority, member.initial) if len(member.initial) > 1 and not begun else "",
         timing=member.timing,
     )
     try:
@@ -89,7 +90,10 @@ async def open_member(paths: Paths, member: StoreMember, clock: Clock) -> Replic
         raise
 
 
-def cluster_of(authority: bytes) -> str:
-    """The id of a cluster that several members begin together: the same for all who have this authority."""
+def cluster_of(authority: bytes, initial: Mapping[str, str]) -> str:
+    """The id of a cluster that several members begin together: the same for all who have this authority and are told
+    of the same members. Who is told of others is of another cluster, and turned away instead of counting majorities
+    of his own."""
     key = x509.load_pem_x509_certificate(authority).public_key()
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[:16]
+    members = json.dumps(sorted(initial.items())).encode()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) + members).hexdigest()[:16]

@@ -117,6 +117,8 @@ class Driver:
         )
         self._flushing = False
         self._turn_scheduled = False
+        self._ticked = True
+        """With the last turn, unless the disk was at work."""
         self._timer: asyncio.TimerHandle | None = None
         self._leaving: asyncio.TimerHandle | None = None
         self._led_at = clock.monotonic()
@@ -255,12 +257,16 @@ class Driver:
             self._term = self._log.term
             self._metrics.elections += self._log.voted_for == self._raft.member
         self._look_for_leader(now)
-        if self._flushing:
-            self._raft.send()
-        else:
+        # What a follower has just been given goes to the disk first: its leader waits for that. But not for ever first.
+        flush_first = self._log.dirty and not self._raft.leads and self._ticked
+        ticks = not self._flushing and not flush_first
+        self._ticked = ticks or self._flushing
+        if ticks:
             self._raft.tick()
+        else:
+            self._raft.send()
         self._reads.applied(self._raft.applied_index)
-        self._administration.turn(ticked=not self._flushing)
+        self._administration.turn(ticked=ticks)
         if now >= self._give_up_at and not self._alone:
             self._give_up_at = now + self._timing.heartbeat
             why = f"there was no answer from a majority within {self._timing.patience:g} s"
@@ -303,7 +309,11 @@ class Driver:
             if self._room.look():
                 self._snapshotter.hurry()
             self._raft.flushed()
-            self._turn()
+            if self._raft.leads:
+                self._turn()
+            else:
+                # The answer to the leader goes first.
+                self._wake()
 
     # A full disk.
 
@@ -420,6 +430,10 @@ class Driver:
     def _install(self, snapshot: Snapshot | None) -> None:
         """Go on from another member's snapshot, behind which the log begins now; None: it could not be put there."""
         self._flushing = False
+        if snapshot is None and self._log.full and self._log.failure is None:
+            # As if none had come.
+            self._wake()
+            return
         if snapshot is None:
             self._fail(self._log.failure or "a snapshot of the leader could not be put in the log's place")
             return

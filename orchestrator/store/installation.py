@@ -3,19 +3,22 @@
 The chunks go to a file that has no name yet. When it is whole, on the disk, and reads back as a snapshot of the entry
 that was promised, it is named `received-N`: from then on a restart would take the state from it. The store then makes
 the log begin behind it, and the file becomes this member's newest snapshot.
+
+Where there is no room for it, what came is removed, and the leader's next attempts wait until there is some.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import google_crc32c
 
-from orchestrator.store.errors import StoreCorrupt, StoreUnavailable
-from orchestrator.store.files import File, Files
+from orchestrator.store.errors import DiskFull, StoreCorrupt, StoreUnavailable
+from orchestrator.store.files import File, Files, is_full
 from orchestrator.store.log import Log
 from orchestrator.store.snapshot import Snapshot, adopt_received, parse_snapshot, received_name
 from orchestrator.store.v1.raft_pb2 import SnapshotChunk, SnapshotReceived
@@ -68,6 +71,8 @@ class Incoming:
         if self._file is not None:
             self._file.close()
             self._file = None
+            with contextlib.suppress(OSError):
+                self._files.remove(self._fresh)
         self._offset = 0
 
     @property
@@ -100,11 +105,14 @@ class Installation:
             return None
         if self._have(chunk.last_index, chunk.last_term):
             return SnapshotReceived(last_index=chunk.last_index, offset=chunk.size)
+        if self._log.full:
+            return None
         try:
             offset = self._incoming.add(chunk)
         except OSError as error:
             log.error("the leader's snapshot cannot be written: %s", error)
             self._incoming.abandon()
+            self._log.full |= is_full(error)
             return None
         if offset < chunk.size:
             return SnapshotReceived(last_index=chunk.last_index, offset=offset)
@@ -137,8 +145,14 @@ class Installation:
             await asyncio.to_thread(adopt_received, self._files, self._directory, index)
             self._install(snapshot)
             log.info("this member goes on from the leader's snapshot of entry %d", index)
+        except DiskFull as error:
+            log.error("there is no room to begin anew behind the leader's snapshot: %s", error)
+            with contextlib.suppress(OSError):
+                self._files.remove(self._directory / received_name(index))
+            self._install(None)
         except (OSError, StoreCorrupt) as error:
             log.error("the leader's snapshot could not be taken: %s", error)
+            self._log.full |= isinstance(error, OSError) and is_full(error)
             if self.replacing:
                 self._install(None)
         except StoreUnavailable:

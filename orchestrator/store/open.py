@@ -9,6 +9,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from orchestrator.clock import Clock
 from orchestrator.store.configurations import decode_configuration
@@ -103,6 +104,10 @@ async def open_store(
     return store
 
 
+_OF_A_STORE: Final = ("log-", "snapshot-", "received-")
+"""How the names of files begin that only a directory in use has."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Recovered:
     """What was in the directory."""
@@ -118,6 +123,8 @@ class _Recovered:
 
 def _recover(files: Files, directory: Path, settings: Settings, members: Members, made_up: str) -> _Recovered:
     identity = load_identity(files, directory, members)
+    if identity is None and members.join and any(name.startswith(_OF_A_STORE) for name in files.names(directory)):
+        raise WrongIdentity(f"{directory} is not empty: a member that joins a store begins with an empty directory")
     snapshot = load_newest(files, directory)
     base = snapshot.base if snapshot else Base()
     state = snapshot.state() if snapshot is not None else State()
@@ -133,9 +140,6 @@ def _recover(files: Files, directory: Path, settings: Settings, members: Members
         if name.endswith(".new"):
             files.remove(directory / name)
     if identity is None:
-        if members.join and log.next_index > 1:
-            log.close()
-            raise WrongIdentity(f"{directory} is not empty: a member that joins a store begins with an empty directory")
         identity = begin_identity(members, made_up)
         save_identity(files, directory, identity)
     sessions = Sessions(snapshot.sessions if snapshot else ())

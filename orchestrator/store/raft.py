@@ -169,7 +169,7 @@ class Raft:
         """When this member has something to do even if nothing happens."""
         if self.replication is not None:
             return min((peer.beat for peer in self.replication.peers.values()), default=float("inf"))
-        return self._elections.stand_at if self._elections.may_stand else float("inf")
+        return self._elections.stand_at if self._may_stand else float("inf")
 
     def propose(self, command: bytes) -> None:
         """Append a command with the next tick, or have the leader do so; nobody says whether it arrived."""
@@ -302,10 +302,13 @@ class Raft:
                     replication.appended(member, message.sequence, message.appended, self._clock.monotonic())
                     self._answer_reads()
             case "proposal":
+                if replication is not None:
+                    replication.is_waited_at(member, self._clock.monotonic())
                 if self.leads and not self.transferring:
                     self._engine.append(REGULAR + message.proposal.command)
             case "read_index":
                 if replication is not None:
+                    replication.is_waited_at(member, self._clock.monotonic())
                     self._asked_read_index(member, message.read_index.id)
             case "read_index_reply":
                 if message.term == self._engine.term:
@@ -325,6 +328,15 @@ class Raft:
                 if message.removed.configuration > self.since and self._is_certain_member():
                     self.removed = f"{self.member} is no member of this store any more: {member} says so"
         self._follow_state()
+
+    def is_settled(self) -> bool:
+        """Whether a leader has nothing to do until something new happens or its deadline comes."""
+        replication = self.replication
+        return (
+            replication is not None
+            and not self.transferring
+            and replication.is_settled(self._log.durable_index, self.commit)
+        )
 
     def say(self, member: str, message: Message) -> None:
         message.term = self._engine.term

@@ -37,6 +37,10 @@ _FULL_SECONDS = 1.0
 """How long a follower whose disk is full is left alone."""
 _UNANSWERED = 4096
 """Messages to one follower whose times of sending are remembered."""
+_COMMIT_SECONDS = 0.005
+"""How long a follower at which nobody waits may not hear that something is committed: the next entries tell it too."""
+_PROMPT_SECONDS = 1.0
+"""How long after a write or read through a follower somebody is taken to wait there."""
 
 
 @dataclass(slots=True)
@@ -60,6 +64,8 @@ class Peer:
     obeyed: int = 0
     """Refusals of messages up to this number are old news."""
     commit_sent: int = 0
+    prompt_until: float = 0.0
+    """Until then it hears at once of what is committed, because somebody there waits for it."""
     beat: float = 0.0
     """When it is to hear from its leader again."""
     flight: deque[tuple[int, int]] = field(default_factory=deque)
@@ -172,7 +178,13 @@ class Replication:
                     break
                 self.send(peer, self._entries(peer.next_index), commit, now)
                 sent = True
-            if not sent and (now >= peer.beat or peer.commit_sent < commit or asked):
+            if sent:
+                continue
+            prompt = False
+            if peer.commit_sent < commit:
+                prompt = now < peer.prompt_until
+                peer.beat = min(peer.beat, now + _COMMIT_SECONDS)
+            if now >= peer.beat or prompt or asked:
                 self.send(peer, (), commit, now)
 
     def send(self, peer: Peer, entries: Iterable[LogEntry], commit: int, now: float, previous_term: int = 0) -> None:
@@ -200,6 +212,17 @@ class Replication:
         peer.commit_sent = commit
         peer.beat = now + self._timing.heartbeat
         self._wire.send(peer.name, Message(term=self._term, sequence=self._sequence, append_entries=body))
+
+    def is_waited_at(self, member: str, now: float) -> None:
+        """Somebody writes or reads through this follower."""
+        if (peer := self.peers.get(member)) is not None:
+            peer.prompt_until = now + _PROMPT_SECONDS
+
+    def is_settled(self, own: int, commit: int) -> bool:
+        """Whether everything is committed that can be, nothing is to be sent, and nobody waits to read."""
+        last = self._log.next_index - 1
+        behind = any(peer.next_index <= last for peer in self.peers.values())
+        return not behind and not self._reads and self.agreed(own) <= commit
 
     def _entries(self, index: int) -> list[LogEntry]:
         return take(self._log.entries, index - self._log.entries[0][1])

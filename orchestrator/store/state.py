@@ -53,7 +53,7 @@ class State:
         """Reads below this revision are refused."""
         self.history = History()
         """The changes since `compacted`, or since the oldest pin."""
-        self.leases = leases or Leases()
+        self.leases = Leases() if leases is None else leases
         self._live = SortedDict((item.key, item) for item in items)
         self._past: dict[str, list[KeyValue]] = {}
         self._gone = SortedSet()

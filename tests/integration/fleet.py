@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,3 +96,11 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Look again and again; for what no event tells."""
+    while True:
+        if reached():
+            return
+        await asyncio.sleep(0.01)

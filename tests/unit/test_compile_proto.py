@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,3 +68,28 @@ def test_a_folder_that_fails_leaves_the_others_and_what_it_had(compiler: ModuleT
         compiler.compile_protos(tmp_path)
     assert (tmp_path / "a/v1/bad_pb2.py").read_text() == before
     assert (tmp_path / "b/v1/good_pb2.py").is_file()
+
+
+def test_a_whole_folder_has_its_descriptors_and_comments_in_one_module_each(
+    compiler: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiler, "_WHOLE", frozenset({Path("a/v1")}))
+    body = (
+        "// A thing.\n// Really.\nmessage Thing {\n// Part of it.\nmessage Part {}\nstring name = 1;  // Its name.\n}"
+    )
+    _write(tmp_path, "a/v1/thing.proto", body)
+    _write(tmp_path, "a/v1/able.proto", 'import "a/v1/thing.proto";\nmessage Able { Thing thing = 1; }')
+    compiler.compile_protos(tmp_path)
+    found: dict[str, object] = {}
+    for name in ("descriptors_pb2.py", "comments_pb2.py"):
+        exec((tmp_path / "a/v1" / name).read_text(), found)
+    assert found["COMMENTS"] == {
+        "a.v1.Thing": "A thing. Really.",
+        "a.v1.Thing.Part": "Part of it.",
+        "a.v1.Thing.name": "Its name.",
+    }
+    files = found["FILES"]
+    assert isinstance(files, tuple)
+    # Each after those it needs, and the very bytes of its own module.
+    assert [FileDescriptorProto.FromString(file).name for file in files] == ["a/v1/thing.proto", "a/v1/able.proto"]
+    assert files[0] == compiler._serialized(tmp_path / "a/v1/thing_pb2.py")

@@ -72,6 +72,15 @@ def test_several_servers_are_one_connection(tmp_path: Path) -> None:
         assert kubeconfig.load(path).address == read
 
 
+def test_a_restart_keeps_the_servers_that_were_known(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    ensure_pki(paths, node_name="n1", addresses=[])
+    assert kubeconfig.with_known_servers(paths, "127.0.0.1:7443") == "127.0.0.1:7443", "before there is any file"
+    kubeconfig.write_all(paths, "127.0.0.1:7443,10.0.0.2:7443,10.0.0.3:7443")
+    for own in ("127.0.0.1:7443", "127.0.0.1:8443"):
+        assert kubeconfig.with_known_servers(paths, own) == f"{own},10.0.0.2:7443,10.0.0.3:7443"
+
+
 def test_data_form_and_contexts(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(VALID)

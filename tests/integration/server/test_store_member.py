@@ -18,7 +18,7 @@ from orchestrator.paths import Paths
 from orchestrator.server.membership import StoreMember
 from orchestrator.store import Compare, Put, StoreUnavailable, WrongIdentity
 from orchestrator.store.errors import StoreRefused
-from tests.integration.fleet import Fleet
+from tests.integration.fleet import Fleet, until
 from tests.integration.running import RunningServer
 from tests.integration.server.objects import config_map
 
@@ -78,6 +78,25 @@ async def test_another_members_directory_is_refused_and_left_alone(fleet: Fleet)
         await stranger.start()
     assert {each.name: each.read_bytes() for each in server.paths.store.iterdir() if each.name != "lock"} == before
     await server.start()
+
+
+async def test_servers_told_of_different_members_do_not_mix(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fleet = Fleet(tmp_path)
+    misled = fleet.servers["n3"]
+    assert misled.member is not None
+    misled.member = replace(misled.member, initial={**fleet.peers, "n1": "127.0.0.1:9"})
+    starting = asyncio.create_task(misled.start())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(fleet.servers[name].start() for name in ("n1", "n2")))
+            async with fleet.servers["n1"].connect() as client:
+                await client.create(config_map("made"))
+            await until(lambda: "belongs to the cluster" in caplog.text)
+        assert not starting.done()
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await fleet.stop()
 
 
 async def test_the_stores_door_is_read_only(fleet: Fleet) -> None:

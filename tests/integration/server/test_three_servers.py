@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.runtime import LeaderElection
 from orchestrator.server import allocation
 from orchestrator.server.bootstrap import NAMESPACES
-from tests.integration.fleet import NAMES, Fleet
+from tests.integration.fleet import NAMES, Fleet, until
 from tests.integration.server.objects import config_map, service
 
 PATIENCE = 40.0
@@ -181,6 +181,34 @@ async def test_one_goes_under_load_and_comes_back(fleet: Fleet, leads: bool) -> 
         await asyncio.gather(following, return_exceptions=True)
 
 
+async def test_a_server_that_is_cut_off_from_the_others_keeps_nobody_waiting(fleet: Fleet) -> None:
+    """Its clients still reach it: it has to tell them to go elsewhere, those with a silent watch too."""
+    async with AsyncExitStack() as stack:
+        informers = []
+        for _ in range(3):  # of which one, at least, watches through the server in question
+            client = await stack.enter_async_context(fleet.connect())
+            informers.append(Informer(client, ConfigMap, namespace="default", rng=random.Random(1)))
+        client = await stack.enter_async_context(fleet.connect())
+        following = [asyncio.create_task(informer.run()) for informer in informers]
+        for informer in informers:
+            await informer.synced()
+        leader = await fleet.leader()
+        cut_off = fleet.servers[next(name for name in NAMES if name != leader)]
+        await cut_off.store._wire.close()  # type: ignore[attr-defined]  # its other end is a cable
+        stop = asyncio.Event()
+        acknowledged: dict[str, str] = {}
+        writers = [asyncio.create_task(write(client, f"w{n}", acknowledged, stop)) for n in range(4)]
+        await written(acknowledged, 40)
+        async with asyncio.timeout(PATIENCE), fleet.servers[leader].connect() as one:
+            last = await one.create(config_map("last", n="0"))
+            await asyncio.gather(*(each.reached(int(last.metadata.resource_version)) for each in informers))
+        stop.set()
+        await asyncio.gather(*writers)
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+
+
 async def write(client: Client, prefix: str, acknowledged: dict[str, str], stop: asyncio.Event) -> None:
     """Create and update until told to stop; what was not answered is looked at, and done again if need be."""
     rng = random.Random(prefix)
@@ -209,13 +237,6 @@ async def written(acknowledged: dict[str, str], count: int) -> None:
     before = sum(map(int, acknowledged.values()))
     async with asyncio.timeout(PATIENCE):
         await until(lambda: sum(map(int, acknowledged.values())) >= before + count)
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    while True:
-        if reached():
-            return
-        await asyncio.sleep(0.01)
 
 
 def name_of(obj: ConfigMap) -> str:

@@ -1,4 +1,4 @@
-"""Validation of ingresses, policies, roles and requests for certificates: the smallest object, changed, and the faults."""
+"""Validation of ingresses, policies, roles and certificate requests: the smallest object, changed, and the faults."""
 
 from __future__ import annotations
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from orchestrator.store.errors import DiskFull, NothingWritten, StoreUnavailable
 from orchestrator.store.files import Files
 from orchestrator.store.log import Base, Log
 from tests.requires import require_program, require_root
+from tests.unit.store.cluster.cluster import Cluster
+from tests.unit.store.cluster.virtual_time import run
 from tests.unit.store.disk import FaultyFiles
 
 SETTINGS = Settings(segment_size=64 << 10, reserve=256 << 10)
@@ -281,3 +285,85 @@ async def test_a_real_disk_that_is_full(small: Path) -> None:
     assert [item.key for item in (await store.range("")).items if not item.key.startswith("/fill")] == ["/after"]
     assert (await store.range("/fill")).count == count
     await store.close()
+
+
+# Among others, in simulation.
+
+
+async def until_noticed(cluster: Cluster, writer: str, *full: str) -> None:
+    """Write until these members have no more room in what they had reserved."""
+    async with asyncio.timeout(100):
+        for number in itertools.count():
+            with contextlib.suppress(StoreUnavailable):
+                await cluster.stores[writer].txn([], [Put(f"/fill/{number % 7}", b"fill %d" % number + VALUE)])
+            if any(cluster.stores[name].status().alarms for name in full):
+                return
+            await asyncio.sleep(0.01)
+
+
+async def the_leader_is_full(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    for number in range(5):
+        await cluster.stores[leader].txn([], [Put(f"/before/{number}", b"%d" % number)])
+    cluster.disks[leader].full = True
+    await until_noticed(cluster, leader, leader)
+    other = next(name for name in cluster.names if name != leader)
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await cluster.stores[other].txn([], [Put("/meanwhile", b"meanwhile")])
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(0.1)
+    assert cluster.stores[leader].status().alarms == ("nospace",)
+    assert not cluster.stores[leader].status().is_leader
+    with pytest.raises(DiskFull):
+        await cluster.stores[leader].txn([], [Put("/refused", b"refused")])
+    for number in range(300):
+        await cluster.stores[other].txn([], [Put(f"/others/{number % 7}", b"others %d" % number)])
+    assert cluster.stores[leader].status().failure is None
+    cluster.disks[leader].full = False
+    async with asyncio.timeout(60):
+        while cluster.stores[leader].status().revision < cluster.stores[other].status().revision:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.1)
+    assert not cluster.stores[leader].status().alarms
+    await cluster.stores[leader].txn([], [Put("/after", b"after")])
+    assert await cluster.stores[other].get("/refused") is None
+
+
+async def all_are_full(cluster: Cluster) -> None:
+    await cluster.leader()
+    member = cluster.names[0]
+    await cluster.stores[member].txn([], [Put("/before", b"before")])
+    for disk in cluster.disks.values():
+        disk.full = True
+    await until_noticed(cluster, member, *cluster.names)
+    await asyncio.sleep(20)
+    assert all(cluster.stores[name].status().failure is None for name in cluster.names)
+    found = await cluster.stores[member].get("/before", serializable=True)
+    assert found is not None
+    for disk in cluster.disks.values():
+        disk.full = False
+    await cluster.settle()
+    await cluster.stores[member].txn([], [Put("/after", b"after")])
+    found = await cluster.stores[cluster.names[1]].get("/before")
+    assert found is not None
+
+
+@pytest.mark.parametrize("scenario", [the_leader_is_full, all_are_full])
+@pytest.mark.parametrize(
+    "settings", [Settings(segment_size=1 << 17), Settings(snapshot_entries=30, segment_size=1 << 14)], ids=["", "short"]
+)
+@pytest.mark.parametrize("seed", range(1))
+def test_a_full_member_of_several_stands_aside(
+    tmp_path: Path, scenario: Callable[[Cluster], Coroutine[None, None, None]], seed: int, settings: Settings
+) -> None:
+    async def everything() -> None:
+        cluster = Cluster(tmp_path, 3, seed, settings=settings)
+        await cluster.start()
+        try:
+            await scenario(cluster)
+        finally:
+            await cluster.close()
+
+    run(everything())

@@ -26,6 +26,7 @@ from orchestrator.store.command import (
 )
 from orchestrator.store.errors import InvalidLease, UnknownLease
 from orchestrator.store.interface import Compare, Delete, Put, TxnResult
+from orchestrator.store.leases import Leases
 from orchestrator.store.perform import perform
 from orchestrator.store.state import State
 
@@ -66,6 +67,11 @@ def test_a_lease_without_keys_ends_without_a_revision() -> None:
 def test_ids_are_never_given_twice() -> None:
     state = State()
     assert do(state, Grant(1), Revoke(1), Grant(1)) == [1, None, 2]
+
+
+def test_ids_are_never_given_twice_even_by_a_state_that_began_without_any_lease() -> None:
+    state = State(leases=Leases((), granted=6))
+    assert perform(Grant(1000), state).result == 7
 
 
 def test_every_put_decides_anew_on_which_lease_the_key_hangs() -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+from collections.abc import Sequence
 from pathlib import Path
 
+import google_crc32c
 import pytest
 
 from orchestrator.clock import SystemClock
 from orchestrator.store import Compacted, Delete, KeyValue, Put, Settings, Store, StoreCorrupt, open_store
+from orchestrator.store.log import Base
+from orchestrator.store.sessions import Session
+from orchestrator.store.snapshot import SnapshotWriter, parse_snapshot
 from tests.unit.store.disk import FaultyFiles
 
 SMALL = Settings(segment_size=4096, snapshot_entries=100, reserve=0)
@@ -144,6 +150,68 @@ async def test_a_snapshot_that_cannot_be_written_costs_no_write(
     failures = [record for record in caplog.records if "a snapshot could not be written" in record.message]
     assert 1 <= len(failures) <= 3, "tried again once the log has grown as much again, not at every write"
     await store.close()
+    store = await open_store(tmp_path, clock=SystemClock(), settings=SMALL)
+    assert await content(store) == before
+    await store.close()
+
+
+def frame(number: int, payload: bytes) -> bytes:
+    """As it was laid down with the first version: length, checksum, number, payload."""
+    covered = struct.pack("<IQ", len(payload), number)
+    return struct.pack("<IIQ", len(payload), google_crc32c.value(covered + payload), number) + payload
+
+
+def old_snapshot(version: int) -> bytes:
+    """Two keys, as of entry 7 of term 3, revision 12."""
+    items = b"".join(
+        struct.pack("<HIQQ", len(key), len(value), created, modified) + key + value
+        for key, value, created, modified in ((b"/a", b"first", 2, 9), (b"/b", b"", 12, 12))
+    )
+    sessions = struct.pack("<BQQI", 2, 77, 5, 2) + b"n1" + struct.pack("<2Q", 6, 8)
+    frames = [struct.pack("<8sQQQ", b"NVSNAP%c\x00" % version, 7, 3, 12)]
+    frames += [sessions] if version == 2 else []
+    frames += [items, struct.pack("<8sQ", b"NVSNAPND", 2)]
+    return b"".join(frame(number, payload) for number, payload in enumerate(frames))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_snapshots_of_earlier_versions_are_read(version: int) -> None:
+    snapshot = parse_snapshot(old_snapshot(version))
+    assert (snapshot.base, snapshot.revision) == (Base(7, 3), 12)
+    assert list(snapshot.items) == [KeyValue("/a", b"first", 2, 9), KeyValue("/b", b"", 12, 12)]
+    assert list(snapshot.sessions) == ([Session("n1", 77, 5, {6, 8})] if version == 2 else [])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_snapshot_cut_or_altered_anywhere_is_refused(version: int) -> None:
+    data = old_snapshot(version)
+    for size in range(len(data)):
+        with pytest.raises(StoreCorrupt):
+            parse_snapshot(data[:size])
+    for bit in range(8 * len(data)):
+        altered = bytearray(data)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(StoreCorrupt):
+            parse_snapshot(bytes(altered))
+
+
+async def test_large_values_are_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    add = SnapshotWriter.add
+
+    def spy(writer: SnapshotWriter, items: Sequence[KeyValue]) -> None:
+        sizes.append(sum(len(item.value) for item in items))
+        add(writer, items)
+
+    monkeypatch.setattr(SnapshotWriter, "add", spy)
+    store = await open_store(tmp_path, clock=SystemClock(), settings=SMALL)
+    for number in range(90):
+        await store.txn([], [Put(f"/{number}", bytes(50_000))])
+    await snapshot_taken(store)
+    before = await content(store)
+    await store.close()
+    assert sum(sizes) > 4_000_000
+    assert max(sizes) < 400_000
     store = await open_store(tmp_path, clock=SystemClock(), settings=SMALL)
     assert await content(store) == before
     await store.close()

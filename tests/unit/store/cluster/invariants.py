@@ -136,7 +136,8 @@ class Witness:
     def look_at(self, name: str) -> None:
         """A step of this member is over."""
         view = self._views.get(name)
-        if view is None or view.disk.dead:
+        if view is None or view.disk.dead or view.store._failed.is_set():
+            # One that has stopped may have done so half-way.
             return
         log, raft = view.log, view.raft
         if log.term != view.term:

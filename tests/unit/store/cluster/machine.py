@@ -44,6 +44,8 @@ class _Content:
     is_log: bool
     data: bytearray = field(default_factory=bytearray)
     synced: int = 0
+    allocated: int = 0
+    """Reserved for it, so that it can grow to this also where the disk is full; reads as zeros."""
     read: int = 0
     """Bytes of whole frames that `Durable` has taken in."""
     frames: int = 0
@@ -84,6 +86,8 @@ class Disk:
         self._names = dict(self._settled)
         for content in self._names.values():
             kept = self._chance.randint(content.synced, len(content.data))
+            if kept < len(content.data):
+                kept = max(content.synced, kept // SECTOR * SECTOR)
             del content.data[kept:]
             if kept > content.synced and self._chance.random() < 0.3:
                 sector = self._chance.randrange(content.synced, kept) // SECTOR * SECTOR
@@ -105,6 +109,7 @@ class Disk:
         content = self._names[path]
         del content.data[size:]
         content.synced = size
+        content.allocated = min(content.allocated, allocated)
         return _OpenFile(self, content)
 
     def read(self, path: Path) -> bytes:
@@ -112,7 +117,8 @@ class Disk:
             raise OSError(errno.EIO, "Input/output error")
         if path not in self._names:
             raise FileNotFoundError(path)
-        return bytes(self._names[path].data)
+        content = self._names[path]
+        return bytes(content.data).ljust(content.allocated, b"\x00")
 
     def rename(self, old: Path, new: Path) -> None:
         self._begin()
@@ -139,16 +145,20 @@ class Disk:
 
     def append(self, content: _Content, data: bytes) -> None:
         if self.operations_left == 0:
-            content.data += data[: self._chance.randint(0, len(data))]
+            begin = len(content.data)
+            end = (begin + self._chance.randint(0, len(data))) // SECTOR * SECTOR
+            content.data += data[: max(0, end - begin)]
         self._begin()
-        if self.full:
+        if self.full and len(content.data) + len(data) > content.allocated:
             raise OSError(errno.ENOSPC, "No space left on device")
         content.data += data
 
-    def allocate(self) -> None:
+    def allocate(self, content: _Content, size: int) -> None:
         self._begin()
-        if self.full:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if size > content.allocated:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            content.allocated = size
 
     def sync(self, content: _Content) -> None:
         if self.fail_at_sync:
@@ -215,10 +225,11 @@ class _OpenFile:
 
     def allocate(self, size: int) -> None:
         if self._power == self._disk.power:
-            self._disk.allocate()
+            self._disk.allocate(self._content, size)
 
     def cut(self) -> None:
-        """Nothing is reserved, and an append that fails leaves nothing."""
+        """An append that fails leaves nothing."""
+        self._content.allocated = len(self._content.data)
 
     def sync(self) -> None:
         if self._power == self._disk.power:
