@@ -228,9 +228,9 @@ class GrpcWire:
         said = ""
         while True:
             await line.wait_down()
-            if name < self._member:
+            if name < self._member or not self._addresses[name]:
                 await self._clock.sleep(_GRACE)
-                if line.up:
+                if line.up or not self._addresses[name]:
                     continue
             began = self._clock.monotonic()
             address = self._addresses[name]

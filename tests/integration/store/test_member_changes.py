@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.clock import SystemClock
-from orchestrator.store import MemberNotReady, Put, StoreUnavailable, WrongIdentity
+from orchestrator.store import MemberNotReady, Members, Put, StoreUnavailable, WrongIdentity, open_store
 from orchestrator.store.grpc_wire import Credentials, GrpcWire
 from tests.integration.store.certificates import Authority
-from tests.integration.store.test_members import AUTHORITY, NAMES, Trio
+from tests.integration.store.test_members import AUTHORITY, NAMES, TIMING, Trio
 
 
 @pytest.fixture
@@ -61,6 +61,19 @@ async def test_a_lone_member_takes_in_another_that_knows_nobody(trio: Trio, name
     await trio.stop(second)
     await trio.start(second, initial=[second])
     assert await revision(trio, second) == 22
+
+
+async def test_a_lone_member_without_an_address_is_not_called_but_calls(trio: Trio, tmp_path: Path) -> None:
+    wire = GrpcWire("b", listen="127.0.0.1:0", credentials=AUTHORITY.member("b"), clock=SystemClock())
+    await wire.open()
+    trio.stores["b"] = await open_store(
+        tmp_path / "b", clock=SystemClock(), members=Members("b", timing=TIMING), wire=wire
+    )
+    await trio.start("a", join=True)
+    await trio.stores["b"].add_member("a", trio.address("a"))
+    await promote(trio, "b", "a")
+    await trio.stores["b"].txn([], [Put("/a", b"")])
+    assert await revision(trio, "a") == 2
 
 
 async def test_a_member_restarts_at_a_new_address(trio: Trio) -> None:
