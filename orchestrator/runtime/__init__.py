@@ -2,7 +2,7 @@
 
 from orchestrator.runtime.elected import Elected
 from orchestrator.runtime.events import EventRecorder
-from orchestrator.runtime.fatal import Fatal
+from orchestrator.fatal import Fatal
 from orchestrator.runtime.leader import LeaderElection
 from orchestrator.runtime.plan import Applied, ApplyError, Deletion, EventRecord, Failure, Plan, Unanswered, apply_plan
 from orchestrator.runtime.queue import WorkQueue

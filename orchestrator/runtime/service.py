@@ -25,7 +25,7 @@ from orchestrator.client.backoff import Backoff
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.logs import fields
 from orchestrator.runtime import metrics
-from orchestrator.runtime.fatal import Fatal, fatal_in
+from orchestrator.fatal import Fatal, fatal_in
 from orchestrator.runtime.health import HealthServer
 from orchestrator.runtime.systemd import Notifier
 
