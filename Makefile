@@ -1,7 +1,7 @@
 # Navarch. Each target sets up what it needs (Debian packages, a virtual environment, generated code) and is quick when there is nothing to do.
 #
 #   make demo    a real application on a real one-machine cluster, from nothing, and nothing left behind
-#   make test    unit, integration and node tests (the last with real containerd and nftables)
+#   make test    unit, integration, cluster (the store under a nemesis) and node tests (real containerd and nftables)
 #   make lint    ruff, mypy --strict, import contracts
 #   make bench   the numbers of the README; one alone by B=name (pod_start, service, cold, cli, memory, store, store_engine)
 #   make torture the store under a nemesis, as processes and in virtual time, for SECONDS=60

@@ -3,7 +3,7 @@
 A file `proto/a/b/c.proto` becomes `a/b/c_pb2.py` and `c_pb2.pyi`; one with a service also `c_pb2_grpc.py` and its stub.
 A folder of `_WHOLE` gets two modules more: `descriptors_pb2.py` holds the descriptors of all its files, so that one
 import makes the schema known without making a class for each message, and `comments_pb2.py` what the sources say about
-messages and fields, which protoc leaves out of the others.
+messages and fields, which protoc leaves out of the others. Its stubs of services take messages from the package.
 The modules are built aside and moved into place, so that a process importing them at that moment sees old ones or new
 ones, never halves. A folder whose sources, outputs and compiler are those of the last run is left alone, which makes
 the script free to call.
@@ -137,11 +137,21 @@ def _write_whole(scratch: Path, relative: Path, everything: FileDescriptorSet) -
     lines += ["", "FILES: tuple[bytes, ...] = ("]
     lines += [f"    {_serialized(scratch / file.name.replace('.proto', '_pb2.py'))!r}," for file in own]
     (scratch / relative / _DESCRIPTORS).write_text("\n".join([*lines, ")", ""]))
+    for stubs in (scratch / relative).glob("*_pb2_grpc.py"):
+        stubs.write_text(_from_the_package(stubs.read_text(), relative))
     comments = dict(comment for file in own for comment in _comments(file))
     lines = ['"""What the schema says about its messages and fields, by their full names. Generated."""\n']
     lines += ["COMMENTS: dict[str, str] = {"]
     lines += [f"    {name!r}: {comments[name]!r}," for name in sorted(comments)]
     (scratch / relative / _COMMENTS).write_text("\n".join([*lines, "}", ""]))
+
+
+def _from_the_package(stubs: str, relative: Path) -> str:
+    """A module of stubs that takes messages from the package, which makes only those that are needed."""
+    package, _, name = str(relative).replace("/", ".").rpartition(".")
+    return re.sub(
+        rf"^from {re.escape(package)}\.{name} import \w+_pb2 as", f"from {package} import {name} as", stubs, flags=re.M
+    )
 
 
 def _serialized(module: Path) -> bytes:

@@ -1,8 +1,8 @@
 """What every daemon is made of: queue, plan and reconciler, leader election, supervised services."""
 
+from orchestrator.fatal import Fatal
 from orchestrator.runtime.elected import Elected
 from orchestrator.runtime.events import EventRecorder
-from orchestrator.runtime.fatal import Fatal
 from orchestrator.runtime.leader import LeaderElection
 from orchestrator.runtime.plan import Applied, ApplyError, Deletion, EventRecord, Failure, Plan, Unanswered, apply_plan
 from orchestrator.runtime.queue import WorkQueue

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from orchestrator.runtime.fatal import Fatal
+from orchestrator.fatal import Fatal
 
 log = logging.getLogger("health")
 

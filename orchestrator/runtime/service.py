@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from orchestrator.client.backoff import Backoff
 from orchestrator.clock import Clock, SystemClock
+from orchestrator.fatal import Fatal, fatal_in
 from orchestrator.logs import fields
 from orchestrator.runtime import metrics
-from orchestrator.runtime.fatal import Fatal, fatal_in
 from orchestrator.runtime.health import HealthServer
 from orchestrator.runtime.systemd import Notifier
 

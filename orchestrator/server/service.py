@@ -23,6 +23,7 @@ from prometheus_client import REGISTRY
 
 from orchestrator import kubeconfig
 from orchestrator.clock import Clock, SystemClock
+from orchestrator.fatal import Fatal
 from orchestrator.logs import fields
 from orchestrator.paths import Paths
 from orchestrator.pki import ensure_pki
@@ -39,7 +40,7 @@ from orchestrator.server.registry import Registry
 from orchestrator.server.store_metrics import StoreCollector
 from orchestrator.server.turnstile import Turnstile
 from orchestrator.server.watching import WatchHub
-from orchestrator.store import ClusterStore, Store, StoreUnavailable
+from orchestrator.store import ClusterStore, Store
 from orchestrator.store.admin_door import admin_handler
 from orchestrator.store.key_value_door import key_value_handler
 from orchestrator.store.open import open_store
@@ -231,6 +232,6 @@ async def _add_standard_services(server: grpc.aio.Server, services: Sequence[str
 
 
 async def _stop_when_failed(store: Store) -> None:
-    """End the server once its store has failed for good: only a new start can help."""
+    """End the process once its store has failed for good: after a failed fsync nothing it holds is to be trusted."""
     reason = await store.wait_failed()
-    raise StoreUnavailable(f"the store has failed: {reason}")
+    raise Fatal(f"the store has failed: {reason}")

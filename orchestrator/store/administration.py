@@ -58,6 +58,8 @@ class _Wish:
     give_up: float
     sent_to: object = None
     """The leader, with its term, that was asked."""
+    ask_again: float = float("inf")
+    """When a question counts as lost. A change is never asked for twice."""
 
 
 @dataclass(slots=True)
@@ -177,6 +179,8 @@ class Administration:
             if wish.done.done():
                 del self._wishes[wish.request.id]
                 continue
+            if now >= wish.ask_again:
+                wish.sent_to = None
             if wish.sent_to not in (None, whom) and leader is not None:
                 if wish.request.kind == MemberRequest.LIST:
                     wish.sent_to = None
@@ -189,6 +193,8 @@ class Administration:
                     self._end(wish, StoreUnavailable(f"the leader has not answered; {_UNKNOWN}"))
             elif wish.sent_to is None and leader is not None:
                 wish.sent_to = whom
+                if wish.request.kind == MemberRequest.LIST:
+                    wish.ask_again = now + self._timing.election
                 if self._raft.leads:
                     self.requested(wish.request, self.replied)
                 else:

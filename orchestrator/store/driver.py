@@ -68,6 +68,8 @@ _BYTES_ALONE = 1 << 20
 _GROUPS_TOGETHER = 4
 """Groups on their way to the others; with more of them, fewer writers would share one."""
 _INCARNATIONS = 1 << 62
+_LONGEST_WAIT = 3600.0
+"""Seconds: a learner has nothing to do by itself, but not every event loop can wait for ever."""
 _LITTLE = 4 << 10
 """Bytes of a write or two: with more of them on their way, the event loop has better things to do than to wait."""
 
@@ -370,7 +372,7 @@ class Driver:
         wait = self._raft.deadline - self._clock.monotonic()
         if self._writes or self._reads or self._administration:
             wait = min(wait, self._timing.heartbeat)
-        at = self._loop.time() + max(wait, 0.001)
+        at = self._loop.time() + min(max(wait, 0.001), _LONGEST_WAIT)
         if self._timer is not None:
             if self._timer.when() <= at and not self._timer.cancelled():
                 return

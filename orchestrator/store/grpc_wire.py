@@ -17,10 +17,13 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 import grpc
 import grpc.aio
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from orchestrator.clock import Clock
 from orchestrator.pki import STORE_PREFIX, identity_of, store_host
@@ -64,6 +67,24 @@ class Credentials:
     authority: bytes
     certificate: bytes
     key: bytes
+
+    def check(self, member: str, now: datetime) -> None:
+        """Raises StoreUnavailable when the other members would turn this one away for its certificate."""
+        try:
+            authority = x509.load_pem_x509_certificate(self.authority)
+            own = x509.load_pem_x509_certificate(self.certificate)
+            name = identity_of(self.certificate).name
+            own.verify_directly_issued_by(authority)
+        except InvalidSignature as error:
+            raise StoreUnavailable("the member's certificate is not of the cluster's authority") from error
+        except (ValueError, TypeError) as error:
+            raise StoreUnavailable(f"the member's certificate cannot be used: {error}") from error
+        if name != STORE_PREFIX + member:
+            raise StoreUnavailable(f"the member's certificate is for {name!r}, not for {STORE_PREFIX + member!r}")
+        if not own.not_valid_before_utc <= now <= own.not_valid_after_utc:
+            raise StoreUnavailable(
+                f"the member's certificate is valid from {own.not_valid_before_utc} to {own.not_valid_after_utc} only"
+            )
 
 
 class _Line:
@@ -143,7 +164,8 @@ class GrpcWire:
         self.port = 0
 
     async def open(self) -> None:
-        """Bind the address. Raises StoreUnavailable when it is taken."""
+        """Bind the address. Raises StoreUnavailable when it is taken, or when the certificate is of no use."""
+        self._credentials.check(self._member, self._clock.now())
         server = grpc.aio.server(options=_OPTIONS)
         peers_pb2_grpc.add_PeersServicer_to_server(_Door(self), server)
         pair = [(self._credentials.key, self._credentials.certificate)]
@@ -206,9 +228,9 @@ class GrpcWire:
         said = ""
         while True:
             await line.wait_down()
-            if name < self._member:
+            if name < self._member or not self._addresses[name]:
                 await self._clock.sleep(_GRACE)
-                if line.up:
+                if line.up or not self._addresses[name]:
                     continue
             began = self._clock.monotonic()
             address = self._addresses[name]

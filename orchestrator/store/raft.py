@@ -231,7 +231,8 @@ class Raft:
         self._known_commit = min(self._known_commit, last)
         if self.configurations.truncated(last + 1):
             self._reconfigure()
-        if self.leads and not self.is_sole_voter:
+        if self.leads and not self.is_alone:
+            # Also for learners: they may have what was given up, so what takes its place must be of another term.
             self._engine.step_down()
         self._follow_state()
 

@@ -113,6 +113,7 @@ class StoreClient:
             raise ValueError("a client of the store needs the address of at least one member")
         self._members = [_Member(Endpoint(each) if isinstance(each, str) else each, credentials) for each in endpoints]
         self._first = 0
+        self._closed = False
         self._timeout = timeout
 
     async def __aenter__(self) -> StoreClient:
@@ -122,6 +123,7 @@ class StoreClient:
         await self.close()
 
     async def close(self) -> None:
+        self._closed = True
         await asyncio.gather(*(member.calls.close() for member in self._members))
         await asyncio.gather(*(member.channel.close(None) for member in self._members))
 
@@ -280,7 +282,9 @@ class StoreClient:
         raise failure
 
     def _in_turn(self) -> Iterator[tuple[_Member, float]]:
-        """Each member once, from the one that answered last, with its share of the time."""
+        """Each member once, from the one that answered last, with its share of the time. Raises NothingWritten."""
+        if self._closed:
+            raise NothingWritten("the client is closed")
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._timeout
         first, count = self._first, len(self._members)

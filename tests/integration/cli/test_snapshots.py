@@ -13,6 +13,7 @@ from orchestrator.client import Informer
 from orchestrator.paths import Paths
 from orchestrator.server.membership import StoreMember
 from tests.integration.cli.commands import Navctl
+from tests.integration.fleet import NAMES, Fleet
 from tests.integration.running import RunningServer
 from tests.integration.server.objects import config_map
 
@@ -108,17 +109,29 @@ async def test_nothing_is_restored_over_something(
 
 
 async def test_several_members_begin_with_one_snapshot(navctl: Navctl, backup: Path, tmp_path: Path) -> None:
-    members = "n1=127.0.0.1:7001,n2=127.0.0.1:7002,n3=127.0.0.1:7003"
-    clusters = set()
-    for name in ("n1", "n2", "n3"):
-        root = tmp_path / name
+    fleet = Fleet(tmp_path / "fleet")
+    members = ",".join(f"{name}={address}" for name, address in fleet.peers.items())
+    for name in NAMES:
+        root = str(fleet.paths(name).root)
         result = await navctl(
-            "snapshot", "restore", str(backup), "--root", str(root), "--node-name", name, "--store-members", members
+            "snapshot", "restore", str(backup), "--root", root, "--node-name", name, "--store-members", members
         )
         assert result.code == 0, result
         assert f"--store-members {members}" in result.out
-        clusters.add(json.loads((Paths(root).store / "identity").read_bytes())["cluster"])
-    assert len(clusters) == 1
+    identities = [json.loads((fleet.paths(name).store / "identity").read_bytes()) for name in NAMES]
+    assert len({each["cluster"] for each in identities}) == 1
+    try:
+        async with asyncio.timeout(40):
+            await fleet.start()
+        for server in fleet.servers.values():
+            async with server.connect() as client:
+                listed = await client.list(ConfigMap, namespace="default")
+                assert {each.metadata.name for each in listed.items} >= {f"c{n}" for n in range(20)}
+                await client.create(config_map(f"by-{server.node_name}"))
+        revisions = {server.store.status().revision for server in fleet.servers.values()}
+        assert min(revisions) > 1_000_000_000
+    finally:
+        await fleet.stop()
 
 
 @pytest.mark.parametrize(

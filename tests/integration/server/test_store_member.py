@@ -14,9 +14,10 @@ import pytest
 from cli.store_session import store_client
 from orchestrator import kubeconfig
 from orchestrator.api.v1 import ConfigMap
+from orchestrator.fatal import Fatal
 from orchestrator.paths import Paths
 from orchestrator.server.membership import StoreMember
-from orchestrator.store import Compare, Put, StoreUnavailable, WrongIdentity
+from orchestrator.store import Compare, Put, WrongIdentity
 from orchestrator.store.errors import StoreRefused
 from tests.integration.fleet import Fleet, until
 from tests.integration.running import RunningServer
@@ -122,6 +123,6 @@ async def test_a_removed_member_ends_and_says_why(fleet: Fleet) -> None:
         await first.remove_member("n2")
         with pytest.raises(ExceptionGroup) as ended:
             await joined.ended()
-    assert ended.group_contains(StoreUnavailable, match="the store has failed: .*n2 .*member")
+    assert ended.group_contains(Fatal, match="the store has failed: .*n2 .*member")
     async with fleet.servers["n1"].connect() as client:
         await client.create(config_map("alone"))

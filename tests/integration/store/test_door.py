@@ -24,6 +24,7 @@ from orchestrator.store import (
     ReplicatedStore,
     Settings,
     StoreUnavailable,
+    TxnResult,
     UnknownLease,
     UnknownMember,
     ValueTooLarge,
@@ -296,6 +297,26 @@ async def test_a_call_that_is_given_up_does_not_disturb_the_others(served: Serve
         with pytest.raises(StoreUnavailable, match="in time"):
             await impatient.get("/hang")
         assert await impatient.get("/a") is not None
+
+
+async def test_a_closed_client_writes_nothing(served: Served) -> None:
+    hanging = asyncio.Event()
+
+    async def txn(compares: object, operations: object) -> TxnResult:
+        hanging.set()
+        await asyncio.Event().wait()
+        return TxnResult(True, 1, ())
+
+    served.store.txn = txn  # type: ignore[method-assign]
+    client = StoreClient([served.endpoint], CALLER)
+    writing = asyncio.ensure_future(client.txn([], [Put("/a", b"1")]))
+    await hanging.wait()
+    await client.close()
+    with pytest.raises(StoreUnavailable) as unknown:
+        await writing
+    assert not isinstance(unknown.value, NothingWritten)
+    with pytest.raises(NothingWritten):
+        await client.txn([], [Put("/a", b"1")])
 
 
 async def test_a_member_that_comes_back_is_used_again(served: Served, tmp_path: Path) -> None:

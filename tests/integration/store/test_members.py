@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import shutil
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,7 +35,17 @@ class Trio:
         self.stores: dict[str, ReplicatedStore] = {}
         self.wires: dict[str, GrpcWire] = {}
 
-    async def start(self, name: str, *, cluster: str = "test", credentials: Credentials | None = None) -> None:
+    async def start(
+        self,
+        name: str,
+        *,
+        cluster: str = "test",
+        credentials: Credentials | None = None,
+        initial: Sequence[str] = NAMES,
+        join: bool = False,
+    ) -> None:
+        """`join`: with an empty directory, to be taken in; else as one of the `initial` members."""
+        self.ports.setdefault(name, _free_port())
         wire = GrpcWire(
             name,
             listen=f"127.0.0.1:{self.ports[name]}",
@@ -43,9 +54,22 @@ class Trio:
         )
         await wire.open()
         self.wires[name] = wire
-        initial = {each: f"127.0.0.1:{port}" for each, port in self.ports.items()}
-        members = Members(name, initial, cluster=cluster, timing=TIMING)
+        if join:
+            members = Members(name, join=True, timing=TIMING)
+        else:
+            addresses = {each: self.address(each) for each in initial}
+            members = Members(name, addresses, cluster=cluster, timing=TIMING)
         self.stores[name] = await open_store(self._directory / name, clock=SystemClock(), members=members, wire=wire)
+
+    def address(self, name: str) -> str:
+        return f"127.0.0.1:{self.ports[name]}"
+
+    def move(self, name: str) -> None:
+        """From its next start on it answers somewhere else."""
+        self.ports[name] = _free_port()
+
+    def wipe(self, name: str) -> None:
+        shutil.rmtree(self._directory / name)
 
     async def stop(self, name: str) -> None:
         await self.stores.pop(name).close()

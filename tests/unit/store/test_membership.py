@@ -288,6 +288,20 @@ def test_a_change_that_reaches_no_majority_is_unknown_and_rolled_back(simulate: 
     simulate(scenario)
 
 
+def test_a_question_that_gets_lost_is_asked_again(simulate: Callable[..., None]) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        follower = cluster.followers(leader)[0]
+        await cluster.settle()
+        cluster.network.cut([follower], [leader])
+        asking = asyncio.create_task(cluster.stores[follower].members())
+        await asyncio.sleep(TIMING.election / 2)
+        cluster.network.heal()
+        assert len((await asking).members) == 3
+
+    simulate(scenario)
+
+
 def test_without_a_leader_a_change_certainly_does_not_happen(simulate: Callable[..., None]) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()

@@ -149,6 +149,14 @@ def test_4_a_leader_whose_disk_is_full_makes_way(plain: dict[str, Any], simulate
         old = await cluster.leader()
         cluster.disks[old].full = True
         other = cluster.followers(old)[0]
+        # What was reserved before is used up first.
+        for number in range(500):
+            try:
+                await put(cluster, other, f"/{number}", b"%d" % number + bytes(100_000))
+            except StoreUnavailable:
+                break
+            if not cluster.stores[old].status().is_leader:
+                break
         began = cluster.clock.monotonic()
         while True:
             try:

@@ -262,7 +262,8 @@ class Witness:
     def _commits_first(self, view: _View, index: int) -> None:
         """Nobody has committed so far before."""
         term = view.log.term_of(index)
-        if not view.raft.leads:
+        # A leader may find in the same turn, behind that, that it has not heard of a majority for long.
+        if view.led != view.term:
             raise self._broken(f"{view.name} commits entry {index} without leading, and before any leader has")
         if term != view.term:
             raise self._broken(f"{view.name} commits entry {index} of term {term} by counting in term {view.term}")
