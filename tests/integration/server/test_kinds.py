@@ -16,6 +16,7 @@ from orchestrator.api.v1 import (
     Job,
     PersistentVolumeClaim,
     ReplicationController,
+    SelfSubjectReview,
     StatefulSet,
     TokenReview,
 )
@@ -115,7 +116,11 @@ async def test_an_event_in_other_words_is_the_same_event(client: Client) -> None
     assert (await client.list(Event, field_selector="reportingComponent=a.test/c")).items == [event]
 
 
-async def test_questions_are_not_kept(client: Client) -> None:
+async def test_questions_are_answered_and_not_kept(client: Client) -> None:
     assert kind_for("authentication.k8s.io/v1", "TokenReview").transient
-    with pytest.raises(errors.BadRequest, match="and is not stored"):
+    answered = await client.create(SelfSubjectReview())
+    assert answered.status.user_info.username == "kubernetes-admin"
+    with pytest.raises(errors.BadRequest, match="doesn't have a resource type"):
+        await client.list(SelfSubjectReview)
+    with pytest.raises(errors.Invalid, match=r"spec\.token: Required value"):
         await client.create(TokenReview())

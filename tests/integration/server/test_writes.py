@@ -96,7 +96,7 @@ async def test_generated_names(client: Client) -> None:
         (pod(namespace="nowhere"), errors.NotFound, 'namespaces "nowhere" not found'),
         (pod(namespace=""), errors.BadRequest, "an empty namespace may not be set during creation"),
         (Node(metadata=ObjectMeta(name="n1", namespace="default")), errors.BadRequest, "nodes have no namespace"),
-        (Scale(metadata=ObjectMeta(name="x")), errors.BadRequest, "the body of a subresource"),
+        (Scale(metadata=ObjectMeta(name="x")), errors.BadRequest, "is not stored"),
         (
             Pod(metadata=ObjectMeta(name="web", namespace=NAMESPACE, resource_version="4"), spec=pod().spec),
             errors.BadRequest,
@@ -112,7 +112,7 @@ async def test_bad_creates(client: Client, obj: Pod | Node | Scale, error: type[
 
 
 async def test_an_update_of_a_body_or_under_another_name(client: Client) -> None:
-    with pytest.raises(errors.BadRequest, match="the body of a subresource"):
+    with pytest.raises(errors.BadRequest, match="is not stored"):
         await client.update(Scale(metadata=ObjectMeta(name="web", namespace=NAMESPACE)))
     key = ObjectKey(resource="configmaps", namespace=NAMESPACE, name="other")
     request = UpdateRequest(object=wrap(config_map()), key=key)
@@ -405,5 +405,5 @@ async def test_the_bytes_of_the_wrapper_are_not_trusted(client: Client) -> None:
     """An object that says it is one kind in the wrapper can't be stored as another."""
     request = CreateRequest(object=wrap(pod()))
     request.subresource = "status"
-    with pytest.raises(errors.BadRequest, match="the subresource binding takes"):
+    with pytest.raises(errors.BadRequest, match="binding takes a Binding"):
         await client._call(client._resources.Create(request))

@@ -9,6 +9,20 @@ from cli.references import read_named, read_references
 from orchestrator.api.errors import UnknownKind
 
 
+ALL = [
+    "pods",
+    "services",
+    "replicasets.apps",
+    "deployments.apps",
+    "replicationcontrollers",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+    "horizontalpodautoscalers.autoscaling",
+]
+
+
 def shown(words: tuple[str, ...]) -> list[str]:
     return [f"{each.kind.resource}{'' if each.name is None else '/' + each.name}" for each in read_references(words)]
 
@@ -24,8 +38,8 @@ def shown(words: tuple[str, ...]) -> list[str]:
         (("po,svc", "a", "b"), ["pods/a", "pods/b", "services/a", "services/b"]),
         (("deployments.apps", "a"), ["deployments.apps/a"]),
         (("Deployment/a",), ["deployments.apps/a"]),
-        (("all",), ["pods", "services", "replicasets.apps", "deployments.apps"]),
-        (("cm,all",), ["configmaps", "pods", "services", "replicasets.apps", "deployments.apps"]),
+        (("all",), ALL),
+        (("cm,all",), ["configmaps", *ALL]),
     ],
 )
 def test_references(words: tuple[str, ...], meant: list[str]) -> None:
