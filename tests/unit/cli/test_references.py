@@ -8,7 +8,6 @@ from cli.failure import Failure
 from cli.references import read_named, read_references
 from orchestrator.api.errors import UnknownKind
 
-
 ALL = [
     "pods",
     "services",
