@@ -2,7 +2,7 @@
 
 A frame is what one write puts on the disk: payload length, CRC32C, sequence number, payload. The checksum covers the
 length and the number too. Frames of one file are numbered without gaps, so a frame that was moved, repeated or left
-out shows. A reader walks from the front and stops at the first bytes that are no frame; what that means, `tail` decides.
+out shows. A reader walks from the front and stops at the first bytes that are no frame; `tail` decides what they are.
 """
 
 from __future__ import annotations

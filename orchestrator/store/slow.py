@@ -62,8 +62,8 @@ class SlowOperations:
         queue, apply = course.proposed - course.since, now - applying
         rest = max(0.0, took - queue - append - fsync - apply)
         log.warning(
-            "%d writes took %.0f ms: queue %.0f, append %.0f, fsync %.0f, replication %.0f, apply %.0f ms (%d more slow "
-            "groups since the last such line)",
+            "%d writes took %.0f ms: queue %.0f, append %.0f, fsync %.0f, replication %.0f, apply %.0f ms "
+            "(%d more slow groups since the last such line)",
             writes,
             *(1e3 * part for part in (took, queue, append, fsync, rest, apply)),
             self._left_out,
