@@ -19,7 +19,7 @@ from orchestrator.clock import Clock
 from orchestrator.store.configurations import Configurations
 from orchestrator.store.engine import Engine
 from orchestrator.store.log import Log
-from orchestrator.store.membership import FIRST_INDEX, MemberInfo, Timing
+from orchestrator.store.membership import FIRST_INDEX, Configuration, MemberInfo, Timing
 from orchestrator.store.quorum import majority
 from orchestrator.store.v1.raft_pb2 import Message, Removed, RequestVote, Vote
 from orchestrator.store.wire import Wire
@@ -36,12 +36,13 @@ class Elections:
         wire: Wire,
         clock: Clock,
         chance: random.Random,
-        own: Callable[[], MemberInfo | None],
+        own: Callable[[Configuration], MemberInfo | None],
+        since: Callable[[], int],
     ) -> None:
-        """`own`: this member in the configuration that is in force; None: it is not in it."""
+        """`own`: this member in a configuration; None: it is not in it."""
         self._member, self._log, self._configurations = member, log, configurations
         self._timing, self._wire, self._clock, self._chance = timing, wire, clock, chance
-        self._own = own
+        self._own, self._since = own, since
         self._round = 0
         self._granted: set[str] = set()
         self._transferring = False
@@ -55,13 +56,22 @@ class Elections:
 
     @property
     def may_stand(self) -> bool:
-        own = self._own()
-        return own is not None and not own.learner
+        in_force = self._own(self._configurations.latest)
+        if in_force is not None:
+            return not in_force.learner
+        # Its removal is in its log and not committed: it may be the only one that has it, and then nobody else can win
+        # (thesis, section 4.2.2). It does not count its own vote.
+        committed = self._own(self._configurations.at(self._log.commit))
+        return committed is not None and not committed.learner
+
+    @property
+    def _own_vote(self) -> set[str]:
+        return {self._member} & set(self._configurations.latest.voters)
 
     def wait(self) -> None:
         """Give a leader the time to be heard."""
         now, latest = self._clock.monotonic(), self._configurations.latest
-        if len(latest.voters) > 1 or not self.may_stand:
+        if latest.voters != [self._member] or not self.may_stand:
             self.stand_at = now + self._timing.election * (1 + self._chance.random())
         elif latest.index <= FIRST_INDEX:
             self.stand_at = now
@@ -84,7 +94,8 @@ class Elections:
         self._engine.forget_leader()
         self._round += 1
         self._granted = set()
-        self._grant(self._member)
+        for own in self._own_vote:
+            self._grant(own)
         for other in self._configurations.latest.voters:
             if other != self._member:
                 question = self._candidacy(considered=True)
@@ -92,7 +103,7 @@ class Elections:
 
     def stand(self, *, transferring: bool) -> None:
         """Be a candidate with the next tick."""
-        self._granted = {self._member}
+        self._granted = self._own_vote
         self._transferring = transferring
         self._engine.stand()
         self.wait()
@@ -104,13 +115,12 @@ class Elections:
 
     def _candidacy(self, *, considered: bool) -> RequestVote:
         _, index, term = self._log.entries[-1]
-        own = self._own()
         return RequestVote(
             last_index=index,
             last_term=term,
             considered=considered,
             transfer=self._transferring and not considered,
-            since=own.since if own else 0,
+            since=self._since(),
         )
 
     def _grant(self, voter: str) -> None:
@@ -130,7 +140,9 @@ class Elections:
                 self._grant(member)
         elif message.term == self._engine.term and member not in self._granted:
             self._granted.add(member)
-            self._engine.got_vote(member, message.term)
+            if len(self._granted) >= majority(len(self._configurations.latest.voters)):
+                for voter in sorted(self._granted - {self._member}):
+                    self._engine.got_vote(voter, message.term)
 
     # Voting.
 

@@ -97,7 +97,8 @@ class Raft:
             wire=wire,
             clock=clock,
             chance=chance,
-            own=self._own,
+            own=self._find,
+            since=lambda: self.since,
         )
         self._engine = Engine(
             self.member,
@@ -459,12 +460,14 @@ class Raft:
 
     def _own(self) -> MemberInfo | None:
         """This member in the configuration in force; one of its name that was there before it is another."""
-        own = self.configuration.find(self.member)
+        return self._find(self.configuration)
+
+    def _find(self, configuration: Configuration) -> MemberInfo | None:
+        own = configuration.find(self.member)
         return own if own is not None and own.since == self.since else None
 
     def _is_certain_member(self) -> bool:
-        own = self.configurations.at(self.commit).find(self.member)
-        return own is not None and own.since == self.since
+        return self._find(self.configurations.at(self.commit)) is not None
 
     def _told_since(self, leader: str, since: int) -> None:
         """The leader takes this for the member that came with a later entry than this one knows of."""

@@ -195,6 +195,27 @@ def test_the_leader_is_removed_by_itself_and_another_leads_at_once(simulate: Cal
     simulate(scenario)
 
 
+def test_who_alone_has_its_own_removal_in_its_log_may_be_the_one_to_lead(simulate: Callable[..., None]) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        (other,) = cluster.followers(leader)
+        await cluster.settle()
+        gone = cluster.stores[leader]
+        cluster.network.part([leader], [other])
+        removing = asyncio.create_task(gone.remove_member(leader))
+        await asyncio.sleep(0.05)
+        cluster.kill(leader)
+        with pytest.raises(StoreUnavailable, match="unknown"):
+            await removing
+        cluster.network.heal()
+        await cluster.start(leader)
+        await put(cluster, other)
+        assert voters(cluster, other) == [other], "the other could not win against the longer log"
+        assert "removed" in await cluster.stores[leader].wait_failed()
+
+    simulate(scenario, size=2)
+
+
 def test_a_member_that_was_away_when_it_was_removed_is_told_and_disturbs_nobody(simulate: Callable[..., None]) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
