@@ -252,7 +252,8 @@ def _fixed(new: Job, old: Job) -> PodTemplateSpec:
     pods = without(new.spec.template, ("metadata", "spec"))
     if before.HasField("metadata"):
         pods.metadata.CopyFrom(before.metadata)
-    pods.spec.CopyFrom(without(new.spec.template.spec, _MOVABLE))
-    fixed = {field.name for field in before.spec.DESCRIPTOR.fields} - set(_MOVABLE)
-    pods.spec.MergeFrom(without(before.spec, fixed))
+    if new.spec.template.HasField("spec"):
+        pods.spec.CopyFrom(without(new.spec.template.spec, _MOVABLE))
+        fixed = {field.name for field in before.spec.DESCRIPTOR.fields} - set(_MOVABLE)
+        pods.spec.MergeFrom(without(before.spec, fixed))
     return pods
