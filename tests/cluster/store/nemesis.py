@@ -83,6 +83,13 @@ class Nemesis:
     async def _pause_one(self, chance: random.Random) -> None:
         self._members.pause(self._one(chance))
 
+    async def _stun_leader(self, chance: random.Random) -> None:
+        """It sleeps through the next election, and wakes up with everybody's questions before it."""
+        leader = self._leader(chance)
+        self._members.pause(leader)
+        await asyncio.sleep(chance.uniform(1.5, 3.0))
+        self._members.resume(leader)
+
     async def _resume(self, chance: random.Random) -> None:
         for member in self._members.present:
             if member.paused:

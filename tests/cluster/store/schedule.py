@@ -21,6 +21,7 @@ WEIGHTS: Final = {
     "restart": 10,
     "pause_leader": 3,
     "pause_one": 2,
+    "stun_leader": 4,
     "resume": 5,
     "cut_halves": 2,
     "cut_leader": 3,

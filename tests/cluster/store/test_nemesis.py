@@ -1,6 +1,16 @@
 """Two minutes of torment: real processes in their own namespaces, by three seeds that stay and one that is new.
 
 `python -m tests.cluster.store.torment --seed N --seconds 18` does the same again to a seed that was printed.
+
+It can fail. Copies of the store were broken on purpose, and runs of these seconds said:
+
+    broken                                        noticed by
+    the log is acknowledged before its sync       run 1: a log whose middle is missing
+    a group proposed again is applied again       run 1: values at two revisions, histories that fit no order
+    an unknown outcome is called "not written"    run 2: values of writers who were told that nothing was written
+
+Too rare for runs this short: a leader that reads without its lease (it steps down within a moment of waking up), and a
+watch that is not cut when its member goes on from a snapshot. Simulated schedules and unit tests see to those.
 """
 
 from __future__ import annotations
@@ -15,7 +25,7 @@ from tests.cluster.store.schedule import WEIGHTS, schedule
 from tests.cluster.store.torment import torment
 from tests.requires import require_program, require_root
 
-SEEDS = (1470, 1864, 2447)
+SEEDS = (149, 1392, 4891)
 """Together they have every fault there is, on three members and on five."""
 SECONDS = 18.0
 """Of faults; the start, the recovery and the verdict take about ten more."""
