@@ -7,6 +7,7 @@ It can fail. Copies of the store were broken on purpose, and runs of these secon
     broken                                        noticed by
     the log is acknowledged before its sync       run 1: a log whose middle is missing
     a group proposed again is applied again       run 1: values at two revisions, histories that fit no order
+    reads that should be fresh are the member's   run 1: listings older than what was known before, and no order
     an unknown outcome is called "not written"    run 2: values of writers who were told that nothing was written
 
 Too rare for runs this short: a leader that reads without its lease (it steps down within a moment of waking up), and a
