@@ -326,8 +326,9 @@ class Driver:
         if self._log.gave_up:
             self._log.give_up()
             self._raft.disk_full()
-            # What others may have got already, somebody else may yet commit.
-            self._writes.turn_away(DiskFull("the disk is full; nothing was written"), proposed=self._alone)
+            # What others may have got already, somebody else may yet commit: also the leader who leaves it to this one.
+            certain = self._alone and self._raft.leads
+            self._writes.turn_away(DiskFull("the disk is full; nothing was written"), proposed=certain)
             self._snapshotter.hurry()
         self._room.look()
 

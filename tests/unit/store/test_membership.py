@@ -21,6 +21,7 @@ from orchestrator.store import (
     StoreUnavailable,
     UnknownMember,
 )
+from orchestrator.store.v1.raft_pb2 import Message
 from tests.unit.store.cluster.cluster import TIMING, Cluster
 from tests.unit.store.cluster.virtual_time import run
 
@@ -214,6 +215,40 @@ def test_who_alone_has_its_own_removal_in_its_log_may_be_the_one_to_lead(simulat
         assert "removed" in await cluster.stores[leader].wait_failed()
 
     simulate(scenario, size=2)
+
+
+def test_a_member_left_alone_with_a_full_disk_is_not_sure_of_what_the_old_leader_has(
+    simulate: Callable[..., None],
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        (other,) = cluster.followers(leader)
+        await cluster.settle()
+        carry = cluster.network.carry
+
+        def lossy(sender: str, receiver: str, message: Message) -> None:
+            if sender != other or message.WhichOneof("body") != "appended":
+                carry(sender, receiver, message)
+
+        cluster.network.carry = lossy  # type: ignore[method-assign]
+        left, store = cluster.stores[leader], cluster.stores[other]
+        removal = asyncio.create_task(left.remove_member(leader))
+        while not store._raft.is_alone or store._log.dirty or store._flushing:  # noqa: ASYNC110
+            await asyncio.sleep(0.0005)
+        cluster.disks[other].full = True
+        write = asyncio.create_task(put(cluster, other, "/mine"))
+        while not store._log.full:  # noqa: ASYNC110
+            await asyncio.sleep(0.0005)
+        assert left._raft.leads
+        assert left._raft.last_index > store._raft.last_index, "the leader has what its follower gave up"
+        cluster.disks[other].full = False
+        revision = await write
+        page = await store.range("/mine")
+        assert [each.mod_revision for each in page.items] == [revision]
+        removal.cancel()
+        await asyncio.wait([removal])
+
+    simulate(scenario, size=2, settings=Settings(segment_size=64))
 
 
 def test_a_member_that_was_away_when_it_was_removed_is_told_and_disturbs_nobody(simulate: Callable[..., None]) -> None:
