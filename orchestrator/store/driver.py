@@ -153,6 +153,7 @@ class Driver:
             host=self,
             configuration=configuration,
             since=identity.since,
+            new=identity.fresh,
         )
         self._catch_up = CatchUp(
             files, directory, durable, clock, newest=lambda: self._snapshotter.base, again=members.timing.election
@@ -408,6 +409,9 @@ class Driver:
         patience = float("inf") if alone else self._timing.patience
         self._writes.patience = self._reads.patience = patience
         self._wake()
+
+    def began(self) -> None:
+        self._remember(replace(self._identity, fresh=False))
 
     def joined(self, since: int) -> None:
         self._remember(replace(self._identity, since=since))

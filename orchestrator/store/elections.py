@@ -8,6 +8,10 @@ one exception is a candidate that the leader itself has asked to take over.
 Who may stand is who has a vote in the configuration that is in force here; whose votes count, too. But a member votes
 for whoever asks, also for one it does not know yet: it may be the one that lags behind. Only one that is certain to
 have been removed is told so instead.
+
+One of a cluster's first members that begins with an empty directory may be one whose disk was lost: it does not know
+what it promised. If the others have begun without it, which their logs tell, it elects nobody and does not stand before
+it has all that a leader has committed, in that leader's own term: then it has whatever it ever acknowledged.
 """
 
 from __future__ import annotations
@@ -38,11 +42,18 @@ class Elections:
         chance: random.Random,
         own: Callable[[Configuration], MemberInfo | None],
         since: Callable[[], int],
+        fresh: bool,
+        began: Callable[[], None],
     ) -> None:
-        """`own`: this member in a configuration; None: it is not in it."""
+        """`own`: this member in a configuration; None: it is not in it.
+
+        `fresh`: it has taken part in nothing yet, as far as it knows; `began` is called when it first does, and returns
+        when that is durable.
+        """
         self._member, self._log, self._configurations = member, log, configurations
         self._timing, self._wire, self._clock, self._chance = timing, wire, clock, chance
         self._own, self._since = own, since
+        self._fresh, self._began = fresh, began
         self._round = 0
         self._granted: set[str] = set()
         self._transferring = False
@@ -56,6 +67,8 @@ class Elections:
 
     @property
     def may_stand(self) -> bool:
+        if self._fresh and self._log.entries[-1][2]:
+            return False
         in_force = self._own(self._configurations.latest)
         if in_force is not None:
             return not in_force.learner
@@ -63,6 +76,12 @@ class Elections:
         # (thesis, section 4.2.2). It does not count its own vote.
         committed = self._own(self._configurations.at(self._log.commit))
         return committed is not None and not committed.learner
+
+    def begin(self) -> None:
+        """This member takes part from now on, and will know of it."""
+        if self._fresh:
+            self._began()
+            self._fresh = False
 
     @property
     def _own_vote(self) -> set[str]:
@@ -103,6 +122,7 @@ class Elections:
 
     def stand(self, *, transferring: bool) -> None:
         """Be a candidate with the next tick."""
+        self.begin()
         self._granted = self._own_vote
         self._transferring = transferring
         self._engine.stand()
@@ -153,6 +173,9 @@ class Elections:
             return
         if self._faithful() and not asked.transfer and message.term > self._engine.term:
             return
+        if self._fresh and asked.last_term:
+            # They have begun without this member, or it has forgotten it.
+            return
         _, index, term = self._log.entries[-1]
         if asked.considered:
             granted = (asked.last_term, asked.last_index) >= (term, index) and message.term > self._engine.term
@@ -166,6 +189,7 @@ class Elections:
 
     def vote(self, member: str) -> None:
         """The engine has decided to give this member its vote."""
+        self.begin()
         self.wait()
         self._say(member, Message(vote=Vote(granted=True)))
 

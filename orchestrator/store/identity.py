@@ -30,6 +30,9 @@ class Identity:
     """The log entry that made it a member; 0: it has not been told yet."""
     initial: Mapping[str, str] = field(default_factory=dict)
     """The names and addresses of the cluster's first members; empty for one that joined later."""
+    fresh: bool = False
+    """It is one of several first members and has taken part in nothing yet, or its directory was emptied since: which
+    of the two, it cannot know (`Elections`)."""
 
     def first(self) -> Configuration:
         """The configuration before any that is in the log or in a snapshot."""
@@ -42,7 +45,10 @@ def begin_identity(members: Members, made_up: str) -> Identity:
     if members.join:
         return Identity(members.cluster, members.name, since=0)
     return Identity(
-        members.cluster or made_up, members.name, initial=members.initial or {members.name: members.address}
+        members.cluster or made_up,
+        members.name,
+        initial=members.initial or {members.name: members.address},
+        fresh=len(members.initial) > 1,
     )
 
 

@@ -51,7 +51,8 @@ class Raft:
     """One member. `apply` is called with each committed command, once and in log order.
 
     `fresh` is called with (id, index) when a `read_index` of this member has been answered. `configuration` is the one
-    behind which the log begins, `since` the entry that made this member one; 0: it has not been told.
+    behind which the log begins, `since` the entry that made this member one; 0: it has not been told. `new`: it is one
+    of the first members, and had an empty directory.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Raft:
         host: Host,
         configuration: Configuration | None = None,
         since: int = FIRST_INDEX,
+        new: bool = False,
     ) -> None:
         self._log = log
         self._apply = apply
@@ -99,6 +101,8 @@ class Raft:
             chance=chance,
             own=self._find,
             since=lambda: self.since,
+            fresh=new,
+            began=host.began,
         )
         self._engine = Engine(
             self.member,
@@ -196,7 +200,7 @@ class Raft:
             replication is not None
             and self.leads
             and self.applied_index >= replication.first_index
-            and replication.holds_lease(self._clock.monotonic())
+            and (self.is_sole_voter or replication.holds_lease(self._clock.monotonic()))
         )
 
     def read_index(self, id: int) -> None:
@@ -439,10 +443,17 @@ class Raft:
         if changed:
             self._reconfigure()
         self._known_commit = max(self._known_commit, min(body.commit_index, verdict.match))
+        if self._has_all(body.commit_index, verdict.match):
+            self._elections.begin()
         answer = Message(
             term=message.term, sequence=message.sequence, appended=Appended(success=True, match_index=verdict.match)
         )
         self._acknowledge(verdict.match, leader, answer)
+
+    def _has_all(self, commit: int, match: int) -> bool:
+        """Whether all that the leader has committed is on the disk here, an entry of its own term among it."""
+        first = self._log.entries[0][1]
+        return first <= commit <= match <= self._log.durable_index and self._log.term_of(commit) == self.term
 
     def _acknowledge(self, match: int, leader: str, answer: Message) -> None:
         if match <= self._log.durable_index:

@@ -1,7 +1,7 @@
 """The store as callers see it, on one of its members.
 
-Reads are fresh unless they ask not to be; alone, a member that leads is always up to date, as what was acknowledged has
-been applied. Everything that is not answered from memory at once goes through the `driver`.
+Reads are fresh unless they ask not to be. Everything that is not answered from memory at once goes through the
+`driver`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class ReplicatedStore(Driver):
     """The `Store` on this member. Made by `open_store`; belongs to one event loop."""
 
-    # Reading. A leader that is alone is always up to date: what was acknowledged has been applied.
+    # Reading.
 
     async def get(self, key: str, *, revision: int = 0, serializable: bool = False) -> KeyValue | None:
         await self._can_read(revision, serializable)
@@ -45,7 +45,7 @@ class ReplicatedStore(Driver):
 
     async def reach(self, revision: int) -> None:
         self._check()
-        if revision > self._state.revision and not self._alone:
+        if revision > self._state.revision and not self._raft.may_read():
             # Whoever has heard of it heard it from a member that had applied it: then the leader has committed it.
             await self._be_fresh()
         if revision > self._state.revision:
@@ -57,7 +57,8 @@ class ReplicatedStore(Driver):
             await self.reach(revision)
             return
         self._check()
-        if not (self._alone or serializable or self._raft.may_read()):
+        # Being alone is not enough: a member that others have just left to itself has yet to commit what they did.
+        if not (serializable or self._raft.may_read()):
             await self._be_fresh()
 
     async def _be_fresh(self) -> None:

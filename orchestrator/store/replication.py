@@ -244,6 +244,9 @@ class Replication:
                 peer.flight_bytes -= peer.flight.popleft()[1]
         elif sequence > peer.obeyed:
             peer.obeyed = self._sequence
+            if sequence == peer.answered and answer.resume_index <= peer.match:
+                # Its latest answer: it has lost what it had, and gets all of it again.
+                peer.match = max(answer.resume_index - 1, 0)
             if answer.full:
                 peer.full_until = now + _FULL_SECONDS
             peer.go_to(min(max(answer.resume_index, peer.match + 1), self._log.next_index))
@@ -278,6 +281,9 @@ class Host(Protocol):
 
     def reconfigured(self) -> None:
         """Other members than before are in force."""
+
+    def began(self) -> None:
+        """This member takes part in the cluster from now on: to be remembered, durably, before this returns."""
 
     def joined(self, since: int) -> None:
         """This member has been told which entry made it a member: to be remembered, durably, before this returns."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -35,9 +36,11 @@ _NUMBERS = itertools.count()
 def simulate(tmp_path: Path) -> Callable[..., None]:
     """Run a scenario on a fresh cluster in virtual time."""
 
-    def simulate(scenario: Scenario, *, size: int = 3, seed: int = 1, settings: Settings | None = None) -> None:
+    def simulate(
+        scenario: Scenario, *, size: int = 3, seed: int = 1, settings: Settings | None = None, name: str = "it"
+    ) -> None:
         async def everything() -> None:
-            cluster = Cluster(tmp_path, size, seed, settings=settings)
+            cluster = Cluster(tmp_path / name, size, seed, settings=settings)
             await cluster.start()
             try:
                 async with asyncio.timeout(600):
@@ -449,5 +452,87 @@ def test_the_lead_stays_where_nobody_can_take_it(simulate: Callable[..., None]) 
             await cluster.stores[leader].transfer_leadership(absent)
         await put(cluster, leader)
         assert cluster.stores[leader].status().is_leader
+
+    simulate(scenario)
+
+
+def test_whoever_has_just_been_left_alone_answers_nothing_before_it_has_what_others_acknowledged(
+    simulate: Callable[..., None],
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.stores[await cluster.leader()].transfer_leadership("a")
+        revisions: list[int] = []
+
+        async def write() -> None:
+            with contextlib.suppress(StoreUnavailable):
+                while True:
+                    revisions.append(await put(cluster, "a"))
+
+        async def remove() -> None:
+            with contextlib.suppress(StoreUnavailable):
+                await cluster.stores["a"].remove_member("a")
+
+        tasks = [asyncio.create_task(write()) for _ in range(4)] + [asyncio.create_task(remove())]
+        reads = 0
+        while reads < 50:
+            acknowledged = max(revisions, default=0)
+            try:
+                found = await cluster.stores["b"].range("/", limit=1)
+            except StoreUnavailable:
+                continue
+            assert found.revision >= acknowledged
+            reads += cluster.stores["b"]._raft.is_alone
+            await asyncio.sleep(0.0002)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    for seed in range(5):
+        simulate(scenario, size=2, seed=seed, name=f"{seed}")
+
+
+def test_a_first_member_whose_disk_was_lost_elects_nobody_who_lacks_what_it_had(simulate: Callable[..., None]) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.stores[await cluster.leader()].transfer_leadership("a")
+        cluster.network.part(["c"], ["a", "b"])
+        revision = await put(cluster, "a", "/acknowledged")
+        cluster.kill("b")
+        cluster.empty_machine("b")
+        cluster.kill("a")
+        cluster.network.heal()
+        await cluster.start("b")
+        await asyncio.sleep(10 * TIMING.election)
+        assert not any(cluster.stores[name].status().leader for name in ("b", "c"))
+        await cluster.start("a")
+        async with asyncio.timeout(10):
+            for name in "abc":
+                found = None
+                while found is None:
+                    with contextlib.suppress(StoreUnavailable):
+                        found = await cluster.stores[name].get("/acknowledged")
+                assert found.mod_revision == revision
+            await cluster.settle()
+        await asyncio.sleep(2 * TIMING.heartbeat)
+        # It has its vote back now.
+        cluster.kill("a")
+        async with asyncio.timeout(10):
+            await put(cluster, await cluster.leader())
+
+    simulate(scenario)
+
+
+def test_a_first_member_whose_disk_was_lost_catches_up_under_the_same_leader(simulate: Callable[..., None]) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        lost, _ = cluster.followers(leader)
+        await put(cluster, leader, "/acknowledged")
+        await cluster.settle()
+        cluster.kill(lost)
+        cluster.empty_machine(lost)
+        await cluster.start(lost)
+        async with asyncio.timeout(10):
+            await cluster.settle()
+        assert await cluster.leader() == leader
+        assert await cluster.stores[lost].get("/acknowledged", serializable=True) is not None
 
     simulate(scenario)

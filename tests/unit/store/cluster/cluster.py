@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -120,6 +121,12 @@ class Cluster:
         if name in self.names:
             self.names.remove(name)
         self.network.replace(name)
+        self.witness.replaced(name)
+
+    def empty_machine(self, name: str) -> None:
+        """Its disk is lost and replaced by an empty one; what it is told when it starts is as before."""
+        shutil.rmtree(self._directory / name, ignore_errors=True)
+        self.disks[name] = Disk(self.chance, partial(self._died, name))
         self.witness.replaced(name)
 
     def kill(self, name: str) -> None:
