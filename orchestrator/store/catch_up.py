@@ -26,6 +26,8 @@ from orchestrator.store.v1.raft_pb2 import Message, SnapshotChunk, SnapshotRecei
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
+_KEPT_SECONDS = 30.0
+"""How long what a follower will ask for next stays in the segments, although a snapshot has it."""
 
 
 class CatchUp:
@@ -39,6 +41,8 @@ class CatchUp:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._received: dict[str, tuple[int, int]] = {}
         self._news: dict[str, asyncio.Event] = {}
+        self._needs: dict[str, tuple[int, float]] = {}
+        """The entry a follower has got to, and until when what is behind it is kept."""
 
     def help(self, raft: Raft, replication: Replication, peer: Peer) -> None:
         """Begin to send what this follower needs next, if that is not being done."""
@@ -47,6 +51,17 @@ class CatchUp:
             task = asyncio.get_running_loop().create_task(work, name=f"store-catch-up-{peer.name}")
             self._tasks[peer.name] = task
             task.add_done_callback(lambda _: self._tasks.pop(peer.name, None))
+
+    def needed(self) -> int:
+        """The entries behind this one are to be kept in the segments: somebody is about to ask for them. Otherwise
+        whoever needs longer for a snapshot than it is to the next one would never catch up."""
+        now = self._clock.monotonic()
+        self._needs = {name: need for name, need in self._needs.items() if need[1] > now}
+        return min((index for index, _ in self._needs.values()), default=self._newest().index)
+
+    def _needs_from(self, peer: Peer, index: int) -> None:
+        # The entry itself, too: its term is asked for.
+        self._needs[peer.name] = (index - 1, self._clock.monotonic() + _KEPT_SECONDS)
 
     def received(self, member: str, answer: SnapshotReceived) -> None:
         self._received[member] = (answer.last_index, answer.offset)
@@ -68,6 +83,7 @@ class CatchUp:
                 await self._send_snapshot(raft, replication, peer)
                 return
             previous_term, entries = found
+            self._needs_from(peer, index - 1)
             while entries and _is_wanted(raft, replication, peer) and peer.next_index == entries[0][1]:
                 page = take(entries, 0)
                 entries = entries[len(page) :]
@@ -100,6 +116,7 @@ class CatchUp:
                 size=len(data),
             )
             raft.say(peer.name, Message(snapshot_chunk=chunk))
+            self._needs_from(peer, base.index)
             news.clear()
             try:
                 async with asyncio.timeout(self._again):
@@ -115,5 +132,5 @@ class CatchUp:
 
 
 def _is_wanted(raft: Raft, replication: Replication, peer: Peer) -> bool:
-    """Whether this member leads still, in the same term, and the follower is one still."""
-    return raft.replication is replication and replication.peers.get(peer.name) is peer
+    """Whether this member leads still, in the same term, and the follower is one still, and in reach."""
+    return raft.replication is replication and replication.peers.get(peer.name) is peer and raft.reaches(peer.name)

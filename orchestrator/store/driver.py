@@ -129,7 +129,14 @@ class Driver:
         self._give_up_at = 0.0
         self._compacting: asyncio.Future[Result] | None = None
         self._snapshotter = Snapshotter(
-            files, directory, durable, base, clock, grown=settings.snapshot_bytes, entries=settings.snapshot_entries
+            files,
+            directory,
+            durable,
+            base,
+            clock,
+            grown=settings.snapshot_bytes,
+            entries=settings.snapshot_entries,
+            needed=lambda: self._catch_up.needed(),
         )
         self._lease_keeper = LeaseKeeper(state.leases, clock, submit=self._submit, wake=self._wake)
         self._forgot_at = durable.appended
@@ -428,8 +435,13 @@ class Driver:
         self._identity = identity
 
     def _quiet(self) -> bool:
-        """Have the log left alone, from now on until `_install`; False: it cannot be just now."""
-        if self._flushing or self._log.dirty or self._failure is not None:
+        """Have the log left alone, from now on until `_install`; False: it cannot be just now.
+
+        Raises StoreUnavailable when the store has failed.
+        """
+        if self._failure is not None:
+            raise StoreUnavailable(self._failure)
+        if self._flushing or self._log.dirty:
             return False
         self._flushing = True
         return True
@@ -437,6 +449,8 @@ class Driver:
     def _install(self, snapshot: Snapshot | None) -> None:
         """Go on from another member's snapshot, behind which the log begins now; None: it could not be put there."""
         self._flushing = False
+        if self._failure is not None:
+            return
         if snapshot is None and self._log.full and self._log.failure is None:
             # As if none had come.
             self._wake()

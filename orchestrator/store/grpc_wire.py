@@ -241,6 +241,9 @@ class GrpcWire:
                 if why != said:
                     log.warning("no connection to member %s at %s: %s", name, address, why)
                     said = why
+            except Exception:
+                # Whatever it is: a peer that is not called any more would be lost until the next start.
+                log.exception("no connection to member %s at %s", name, address)
             again = _AGAIN_FIRST if self._clock.monotonic() - began > _AGAIN_MOST else min(2 * again, _AGAIN_MOST)
             await self._clock.sleep(again)
 

@@ -152,11 +152,18 @@ class Installation:
             self._install(None)
         except (OSError, StoreCorrupt) as error:
             log.error("the leader's snapshot could not be taken: %s", error)
+            # Not even a file whose fsync has failed is tried again: it comes anew.
+            self._incoming.abandon()
             self._log.full |= isinstance(error, OSError) and is_full(error)
             if self.replacing:
                 self._install(None)
         except StoreUnavailable:
             self._install(None)
+        except Exception:
+            # Nobody waits for this task: the member would stand still, and nobody would know why.
+            log.exception("the leader's snapshot could not be taken")
+            if self.replacing:
+                self._install(None)
         finally:
             self.replacing = False
             self._task = None

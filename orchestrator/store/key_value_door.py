@@ -117,19 +117,18 @@ def _unary(
 
 
 def _replies(batch: Batch) -> Sequence[bytes]:
-    """The batch as messages of a bearable size, made once for all its watchers.
-
-    Each message says how far it goes: one that ends inside a revision promises less.
-    """
+    """The batch as messages of a bearable size, made once for all its watchers. A revision, which is one txn and so of
+    a bearable size itself, is never divided: whoever breaks off and resumes has it whole or not at all."""
     if isinstance(batch.cached, tuple):
         return batch.cached
     replies: list[bytes] = []
     parts: list[bytes] = []
-    size = 0
+    size = revision = 0
     for event in batch:
-        if size >= REPLY_BYTES:
-            replies.append(_joined(parts, event.revision - 1))
+        if size >= REPLY_BYTES and event.revision > revision:
+            replies.append(_joined(parts, revision))
             parts, size = [], 0
+        revision = event.revision
         one = pb.WatchEvent(key=event.key, revision=event.revision)
         if event.value is not None:
             one.value = event.value
@@ -138,7 +137,7 @@ def _replies(batch: Batch) -> Sequence[bytes]:
         parts.append(part)
         size += len(part)
     if parts:
-        replies.append(_joined(parts, batch[-1].revision))
+        replies.append(_joined(parts, revision))
     batch.cached = tuple(replies)
     return replies
 

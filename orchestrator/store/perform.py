@@ -45,11 +45,11 @@ def _perform(command: Command, state: State) -> Performed:
         case Revoke():
             return Performed(None, state.end_leases(command.lease))
         case End():
-            over = [
-                id
+            over = {
+                id: None
                 for id, renewals in command.leases
                 if (lease := leases.find(id)) is not None and lease.renewals == renewals
-            ]
+            }
             return Performed(None, state.end_leases(*over))
         case Remain():
             for id, renewals, remaining in command.leases:

@@ -344,6 +344,9 @@ class Raft:
             and replication.is_settled(self._log.durable_index, self.commit)
         )
 
+    def reaches(self, member: str) -> bool:
+        return self._wire.connected(member)
+
     def say(self, member: str, message: Message) -> None:
         message.term = self._engine.term
         self._wire.send(member, message)

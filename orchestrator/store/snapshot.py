@@ -195,8 +195,9 @@ def _parse(data: bytes) -> Snapshot:
     if count != len(items):
         raise StoreCorrupt(f"the snapshot says it has {count} keys but holds {len(items)}")
     known = {0, *(lease.id for lease in leases)}
-    if not all(item.lease in known for item in items):
-        raise StoreCorrupt("a key of the snapshot hangs on a lease that the snapshot does not have")
+    for item in items:
+        if item.lease not in known:
+            raise StoreCorrupt(f"the snapshot's key {item.key!r} hangs on the lease {item.lease}, which is not in it")
     return Snapshot(Base(index, term), revision, items, sessions, configuration, leases, granted)
 
 

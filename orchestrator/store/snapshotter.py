@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.clock import Clock
@@ -27,11 +27,23 @@ does not depend on what it holds, and the thread that writes it soon lets the ev
 
 class Snapshotter:
     def __init__(
-        self, files: Files, directory: Path, durable: Log, base: Base, clock: Clock, *, grown: int, entries: int
+        self,
+        files: Files,
+        directory: Path,
+        durable: Log,
+        base: Base,
+        clock: Clock,
+        *,
+        grown: int,
+        entries: int,
+        needed: Callable[[], int],
     ) -> None:
-        """A snapshot is due when the log has `grown` by so many bytes and by the size of the data, or by `entries`."""
+        """A snapshot is due when the log has `grown` by so many bytes and by the size of the data, or by `entries`.
+
+        `needed`: the entries behind this one stay in the log, although a snapshot has them.
+        """
         self._files, self._directory, self._log, self._clock = files, directory, durable, clock
-        self._grown, self._entries = grown, entries
+        self._grown, self._entries, self._needed = grown, entries, needed
         self.base = base
         """The last entry the newest snapshot covers."""
         self._taken_at = clock.monotonic()
@@ -111,7 +123,7 @@ class Snapshotter:
             self.base = base
             self._taken_at = self._clock.monotonic()
             self._log.metrics.snapshot.observe(self._taken_at - started)
-            await asyncio.to_thread(self._log.remove_segments, base.index)
+            await asyncio.to_thread(self._log.remove_segments, min(base.index, self._needed()))
             await asyncio.to_thread(give_back)
             log.info(
                 "snapshot of entry %d at revision %d written in %.2f s",

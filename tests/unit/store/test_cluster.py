@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.store import Compacted, Compare, Put, Settings, StoreUnavailable
+from orchestrator.store.v1.raft_pb2 import Message
 from tests.unit.store.cluster.cluster import TIMING, Cluster
 from tests.unit.store.cluster.virtual_time import run
 
@@ -232,6 +233,64 @@ def test_a_member_that_was_long_away_catches_up(
         assert (await cluster.stores[absent].range("/")).revision == 304
 
     simulate(scenario, settings=settings)
+
+
+def test_a_snapshot_that_takes_longer_than_it_is_to_the_next_one_is_enough(simulate: Callable[..., None]) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        absent, _ = cluster.followers(leader)
+        cluster.kill(absent)
+        for number in range(200):
+            await put(cluster, leader, f"/{number % 70}")
+        carry = cluster.network.carry
+
+        def slow(sender: str, receiver: str, message: Message) -> None:
+            wait = 0.2 if message.WhichOneof("body") == "snapshot_chunk" else 0.0
+            asyncio.get_running_loop().call_later(wait, carry, sender, receiver, message)
+
+        cluster.network.carry = slow  # type: ignore[method-assign]
+
+        async def write() -> None:
+            while True:
+                await put(cluster, leader, "/busy")
+
+        writing = [asyncio.create_task(write()) for _ in range(4)]
+        await cluster.start(absent)
+        async with asyncio.timeout(3):
+            while cluster.stores[absent]._raft.applied_index < cluster.stores[leader]._raft.commit - 20:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        for task in writing:
+            task.cancel()
+        await asyncio.wait(writing)
+
+    simulate(scenario, settings=Settings(segment_size=4096, entries_in_memory=10, snapshot_entries=50))
+
+
+def test_a_snapshot_is_not_kept_for_whoever_has_gone(simulate: Callable[..., None]) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        absent, _ = cluster.followers(leader)
+        cluster.kill(absent)
+        for number in range(200):
+            await put(cluster, leader, f"/{number % 70}")
+        carry = cluster.network.carry
+
+        def lossy(sender: str, receiver: str, message: Message) -> None:
+            if message.WhichOneof("body") != "snapshot_received":
+                carry(sender, receiver, message)
+
+        cluster.network.carry = lossy  # type: ignore[method-assign]
+        await cluster.start(absent)
+        helping = cluster.stores[leader]._catch_up._tasks
+        while absent not in helping:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * TIMING.election)
+        assert absent in helping
+        cluster.stores[leader]._raft._wire.connected = lambda member: member != absent  # type: ignore[method-assign]
+        await asyncio.sleep(2 * TIMING.election)
+        assert absent not in helping
+
+    simulate(scenario, settings=Settings(segment_size=4096, entries_in_memory=10, snapshot_entries=50))
 
 
 def test_a_watcher_on_a_member_that_goes_on_from_a_snapshot_is_told_to_list(simulate: Callable[..., None]) -> None:

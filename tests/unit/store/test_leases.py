@@ -57,6 +57,13 @@ def test_the_keys_of_a_revoked_lease_are_deleted_at_one_revision() -> None:
     assert [item.key for item in state.range("", revision=before).items] == ["/a", "/b", "/stays"]
 
 
+def test_an_end_that_names_a_lease_twice_ends_it_once() -> None:
+    state = State()
+    do(state, Grant(1000), put("/a", 1))
+    assert do(state, End([(1, 0), (1, 0)])) == [None]
+    assert keys(state) == []
+
+
 def test_a_lease_without_keys_ends_without_a_revision() -> None:
     state = State()
     do(state, Grant(1000), Revoke(1))
