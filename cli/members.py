@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 
 from cli.failure import Failure
 
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9]([-.A-Za-z0-9]{0,251}[A-Za-z0-9])?")
 
 
 def check_name(name: str) -> str:
@@ -20,13 +22,22 @@ def check_name(name: str) -> str:
 def check_address(address: str, *, everywhere: bool = False) -> str:
     """The address. Raises Failure for what can be no member's. `everywhere`: to listen at, so 0.0.0.0 and port 0 do."""
     host, separator, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
     number = int(port) if port.isascii() and port.isdigit() else -1
-    if not separator or not host or not (not everywhere) <= number < 65536 or (":" in host) != bracketed:
+    if not separator or not _is_host(host) or not (not everywhere) <= number < 65536:
         raise Failure(f'"{address}" is no address of a member: write HOST:PORT, such as 10.0.0.2:7444')
     if not everywhere and host in {"0.0.0.0", "[::]"}:
         raise Failure(f'"{address}" is everywhere and nowhere: write the address by which the others reach the member')
     return address
+
+
+def _is_host(text: str) -> bool:
+    """Whether this is a name, an IPv4 address, or an IPv6 address in brackets."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return _HOST.fullmatch(text) is not None
+    try:
+        return ipaddress.ip_address(text[1:-1]).version == 6
+    except ValueError:
+        return False
 
 
 def read_members(text: str, own: str) -> Mapping[str, str]:

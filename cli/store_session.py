@@ -63,17 +63,17 @@ def run(target: Target, work: Work[T]) -> T:
 def words(error: StoreError) -> str:
     """What to tell a person, with what can be done."""
     hint = next((hint for kinds, hint in _HINTS if isinstance(error, kinds)), "")
-    return f"{error}: {hint}" if hint else str(error)
+    return f"{error} ({hint})" if hint else str(error)
 
 
 _HINTS: tuple[tuple[type[StoreError] | tuple[type[StoreError], ...], str], ...] = (
-    (UnknownMember, "`navctl member list` names them"),
-    (MemberExists, "`navctl member list` shows all; `navctl member move` changes an address"),
+    (UnknownMember, "see `navctl member list`"),
+    (MemberExists, "see `navctl member list`"),
     (MemberNotReady, "see that it runs, and try again later"),
     (ChangeInProgress, "try again in a moment"),
-    (QuorumAtRisk, "bring others back, or add and promote some, first; see `navctl member list`"),
+    (QuorumAtRisk, "bring others back, or add and promote some, first"),
     ((Compacted, FutureRevision), "`navctl store status` shows which revisions there are"),
-    (StoreRefused, "this takes the administrator's certificate"),
+    (StoreRefused, "it takes the administrator's kubeconfig, /etc/navarch/admin.conf"),
     (NothingWritten, "nothing was changed; see `navctl store status`, and try again"),
     (StoreUnavailable, "see `navctl store status`"),
 )

@@ -167,13 +167,14 @@ def voting(known: MemberList) -> str:
 def next_steps(name: str, address: str, *, voters: int) -> str:
     """What to do on the new machine, as commands."""
     host, _, port = address.rpartition(":")
+    copy_to = shlex.quote(host)  # scp wants the brackets of an IPv6 address, ssh and the flags do not
     host = host.strip("[]")
     where = shlex.quote(host)
     listen = "" if port == "7444" else f" --store-listen 0.0.0.0:{port}"
     return f"""On the new machine, on which Navarch is installed and no server has run before:
   1. bring the cluster's authority there (from a machine of the cluster):
        ssh {where} mkdir -p /etc/navarch/pki
-       scp /etc/navarch/pki/ca.crt /etc/navarch/pki/ca.key {where}:/etc/navarch/pki/
+       scp /etc/navarch/pki/ca.crt /etc/navarch/pki/ca.key {copy_to}:/etc/navarch/pki/
   2. start it:
        navctl up --node-name {name} --node-address {host} --store-address {address}{listen} --store-join
 Then, from anywhere:

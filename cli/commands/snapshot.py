@@ -26,6 +26,7 @@ from cli.progress import Progress
 from cli.store_session import run
 from cli.target import Target, target_options
 from orchestrator.paths import Paths
+from orchestrator.server.directory import PREFIX as SERVERS
 from orchestrator.store import StoreError, offline
 from orchestrator.store.store_client import StoreClient
 
@@ -116,7 +117,10 @@ def restore(file: Path, root: Path, node_name: str, store_address: str, store_me
     address = store_address or initial.get(node_name, "")
     try:
         with Progress().step("restoring"):
-            found = offline.restore(file, paths.store, member=node_name, address=address, initial=initial)
+            # Where the old cluster's servers are is no business of the new one's clients.
+            found = offline.restore(
+                file, paths.store, member=node_name, address=address, initial=initial, without=SERVERS
+            )
     except StoreError as error:
         raise Failure(f"{file}: {error}") from error
     print(f"{paths.store} made from {file}: revision {found.revision}, {found.keys} keys, a cluster of its own\n")

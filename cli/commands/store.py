@@ -42,7 +42,7 @@ def store() -> None:
 @click.option("--revision", type=click.IntRange(min=0), default=0, help="As of this revision (default: now).")
 @click.option("-o", "--output", help="yaml (default), json, raw, hex, or jsonpath=TEMPLATE.")
 def get(target: Target, key: str, revision: int, output: str | None) -> None:
-    """Show what is under a key: navctl store get /pods/default/web."""
+    """Show what is under a key: navctl store get /pods/default/web, navctl store get /nodes//n1 (no namespace)."""
     shape = _value_format(output or "yaml")
     found = run(target, lambda client: client.get(key, revision=revision))
     if found is None:
@@ -269,10 +269,8 @@ def _change(value: bytes | None) -> str:
 
 
 def _value_format(output: str) -> Format:
-    return Format(output) if output in {"raw", "hex"} else _documents_only(read_format(output))
-
-
-def _documents_only(shape: Format) -> Format:
-    if shape.is_table or shape.name in {"name", "custom-columns"}:
-        raise Failure(f"a value can't be shown as {shape.name}: allowed are yaml, json, raw, hex and jsonpath=TEMPLATE")
-    return shape
+    if output in {"raw", "hex"}:
+        return Format(output)
+    if output.partition("=")[0] not in {"yaml", "json", "jsonpath", "jsonpath-file"}:
+        raise Failure(f'a value can\'t be shown as "{output}": allowed are yaml, json, raw, hex and jsonpath=TEMPLATE')
+    return read_format(output)

@@ -7,6 +7,7 @@ that name happened on the way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn, cast
 
@@ -22,6 +23,7 @@ from orchestrator.store.errors import (
     InvalidTxn,
     MemberExists,
     MembershipError,
+    NothingWritten,
     StoreBusy,
     StoreCorrupt,
     StoreError,
@@ -35,11 +37,22 @@ from orchestrator.store.errors import (
 )
 from orchestrator.store.v1.store_pb2 import CallError
 
+
+class NoConnection(StoreUnavailable):
+    """The member did not get to say anything."""
+
+
+class NotReached(NoConnection, NothingWritten):
+    """Nor did it hear anything."""
+
+
 NAME, REVISION = "store-error", "store-revision"
 STANDS = ("store-stream", "stands")
 """In the headers of a stream that has begun: one that failed has headers too, of gRPC's making."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
+
+_WRAPPING = re.compile(r"^[A-Z]+: (ipv[46]:\S+: )?")
 
 # The first that fits: the more special before the more general.
 _CODES: tuple[tuple[type[StoreError], grpc.StatusCode], ...] = (
@@ -155,4 +168,10 @@ def failed(address: str, error: grpc.aio.AioRpcError) -> StoreError:
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return StoreUnavailable(f"the member at {address} did not answer in time")
         case _:
-            return StoreUnavailable(f"the connection to the member at {address} failed: {detail}")
+            return NoConnection(f"the connection to the member at {address} failed: {_innermost(detail)}")
+
+
+def _innermost(cause: str) -> str:
+    """gRPC wraps causes: "failed to connect to all addresses; last error: UNKNOWN: ipv4:1.2.3.4:5: Failed ..."."""
+    text = _WRAPPING.sub("", cause.split("last error: ")[-1]).strip().rstrip(".")
+    return "its certificate is not of this cluster's authority" if "CERTIFICATE_VERIFY_FAILED" in text else text

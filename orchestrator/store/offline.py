@@ -57,12 +57,13 @@ def restore(
     member: str,
     address: str = "",
     initial: Mapping[str, str] | None = None,
+    without: str = "",
     files: Files | None = None,
 ) -> Described:
     """Make `directory`, which is empty or absent, that of `member` of a new cluster; all or nothing.
 
     `initial`: the names and addresses of all its members, for which the same is done with the same file; none: it is
-    alone, at `address`. Returns what the new cluster begins with.
+    alone, at `address`. `without`: a prefix of keys that are left behind. Returns what the new cluster begins with.
 
     Raises StoreCorrupt when the file does not check, StoreUnavailable when the directory is not empty, OSError.
     """
@@ -86,8 +87,9 @@ def restore(
         leases_granted=snapshot.leases_granted,
     )
     writer = SnapshotWriter(files, fresh, snapshot.base, revision, beside)
-    for begin in range(0, len(snapshot.items), _PAGE):
-        writer.add(snapshot.items[begin : begin + _PAGE])
+    items = [item for item in snapshot.items if not (without and item.key.startswith(without))]
+    for begin in range(0, len(items), _PAGE):
+        writer.add(items[begin : begin + _PAGE])
     writer.finish()
     # As one that came from another member: there is no log before it.
     received = fresh / received_name(index)
@@ -104,14 +106,11 @@ def _read(path: Path) -> tuple[bytes, Snapshot]:
     data = path.read_bytes()
     snapshot = parse_snapshot(data)
     before = ""
-    leases = {lease.id for lease in snapshot.leases}
     for item in snapshot.items:
         if item.key <= before:
             raise StoreCorrupt(f"the snapshot's keys are not in order: {item.key!r} comes after {before!r}")
         if not 0 < item.create_revision <= item.mod_revision <= snapshot.revision:
             raise StoreCorrupt(f"the snapshot's key {item.key!r} was written at revision {item.mod_revision}, later")
-        if item.lease and item.lease not in leases:
-            raise StoreCorrupt(f"the snapshot's key {item.key!r} hangs on the lease {item.lease}, which is not in it")
         before = item.key
     return data, snapshot
 

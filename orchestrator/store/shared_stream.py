@@ -15,7 +15,7 @@ from typing import TypeAlias
 import grpc
 import grpc.aio
 
-from orchestrator.store.door_errors import STANDS, failed, told_error
+from orchestrator.store.door_errors import STANDS, NoConnection, NotReached, failed, told_error
 from orchestrator.store.errors import NothingWritten, StoreError, StoreUnavailable
 from orchestrator.store.v1 import store_pb2 as pb
 
@@ -113,7 +113,7 @@ class SharedStream:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(self._stands)
         except TimeoutError as error:
-            raise NothingWritten(f"the member at {self._address} does not answer") from error
+            raise NotReached(f"the member at {self._address} does not answer") from error
 
     async def _converse(self, stands: asyncio.Future[None]) -> None:
         """From opening the stream to its end."""
@@ -157,8 +157,7 @@ class SharedStream:
     def _break(self, stands: asyncio.Future[None], failure: StoreError) -> None:
         """The stream is no more."""
         if not stands.done():
-            unreachable = NothingWritten(str(failure)) if isinstance(failure, StoreUnavailable) else failure
-            stands.set_exception(unreachable)
+            stands.set_exception(_nothing_sent(failure))
             # Whoever opened it may have stopped waiting.
             stands.exception()
         waiting, self._waiting = self._waiting, {}
@@ -172,3 +171,14 @@ class SharedStream:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+
+def _nothing_sent(failure: StoreError) -> StoreError:
+    """The same failure, of a stream on which nothing can be sent any more."""
+    match failure:
+        case NoConnection():
+            return NotReached(str(failure))
+        case StoreUnavailable():
+            return NothingWritten(str(failure))
+        case _:
+            return failure

@@ -3,7 +3,8 @@
 It knows one member's address or several. A read that one member cannot answer is asked of the next; so is a write that
 certainly was not done. A write whose fate nobody knows (the connection broke under it, the time was up) is not tried
 again: it raises StoreUnavailable, as the store itself does, and the caller looks before doing it again. Everything else
-raises what the store raised.
+raises what the store raised. When nobody can do it, what a member says (it has no leader) is told rather than that
+others could not be reached.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import grpc
 import grpc.aio
 
 from orchestrator.store.admin_messages import member_list
-from orchestrator.store.door_errors import STANDS, failed
+from orchestrator.store.door_errors import STANDS, NoConnection, NotReached, failed
 from orchestrator.store.errors import NothingWritten, StoreError, StoreUnavailable
 from orchestrator.store.interface import Compare, Event, KeyValue, Operation, RangeResult, TxnResult
 from orchestrator.store.key_value_messages import decoded, decoded_event, txn_request, txn_result
@@ -229,7 +230,23 @@ class StoreClient:
 
     async def save_snapshot(self) -> AsyncGenerator[SavedPiece, None]:
         """A snapshot of everything, piece by piece, each checked. Raises StoreUnavailable when it breaks off."""
-        member = self._members[self._first]
+        failure: StoreError | None = None
+        for member, _ in self._in_turn():
+            begun = False
+            try:
+                async for piece in self._snapshot_of(member):
+                    begun = True
+                    yield piece
+            except StoreUnavailable as error:
+                if begun:
+                    raise
+                failure = _telling(failure, error)
+                self._move_on(member)
+            else:
+                return
+        raise failure or StoreUnavailable("")
+
+    async def _snapshot_of(self, member: _Member) -> AsyncGenerator[SavedPiece, None]:
         call = member.admin.SaveSnapshot(pb.SaveSnapshotRequest())
         offset, size = 0, -1
         try:
@@ -250,36 +267,38 @@ class StoreClient:
     # Asking.
 
     async def _read(self, ask: Callable[[_Member, float], Awaitable[R]]) -> R:
-        failure: StoreError = StoreUnavailable("")
+        failure: StoreError | None = None
         for member, seconds in self._in_turn():
             try:
                 return await ask(member, seconds)
             except StoreUnavailable as error:
-                failure = error
+                failure = _telling(failure, error)
             except grpc.aio.AioRpcError as error:
-                failure = failed(member.address, error)
-                if not isinstance(failure, StoreUnavailable):
-                    raise failure from error
+                found = failed(member.address, error)
+                if not isinstance(found, StoreUnavailable):
+                    raise found from error
+                failure = _telling(failure, found)
             self._move_on(member)
-        raise failure
+        raise failure or StoreUnavailable("")
 
     async def _write(self, ask: Callable[[_Member, float], Awaitable[R]]) -> R:
-        failure: StoreError = NothingWritten("")
+        failure: StoreError | None = None
         for member, seconds in self._in_turn():
             # Only what is sent over a connection that stands can have been lost on it.
             if await member.connected(seconds):
                 try:
                     return await ask(member, seconds)
                 except NothingWritten as error:
-                    failure = error
+                    failure = _telling(failure, error)
                 except grpc.aio.AioRpcError as error:
-                    failure = failed(member.address, error)
-                    if not isinstance(failure, NothingWritten):
-                        raise failure from error
+                    found = failed(member.address, error)
+                    if not isinstance(found, NothingWritten):
+                        raise found from error
+                    failure = _telling(failure, found)
             else:
-                failure = NothingWritten(f"the member at {member.address} cannot be reached")
+                failure = _telling(failure, NotReached(f"the member at {member.address} cannot be reached"))
             self._move_on(member)
-        raise failure
+        raise failure or NothingWritten("")
 
     def _in_turn(self) -> Iterator[tuple[_Member, float]]:
         """Each member once, from the one that answered last, with its share of the time. Raises NothingWritten."""
@@ -299,24 +318,25 @@ class StoreClient:
 
     async def standing_watch(self, request: pb.WatchRequest) -> tuple[str, WatchCall]:
         """A watch that one of the members has begun, and that member's address."""
-        failure: StoreError = StoreUnavailable("")
+        failure: StoreError | None = None
         for member, seconds in self._in_turn():
             call = member.keys.Watch(request)
             try:
                 async with asyncio.timeout(seconds):
                     if STANDS in tuple(await call.initial_metadata() or ()):
                         return member.address, call
-                    failure = await _ending(member.address, call)
-                if not isinstance(failure, StoreUnavailable):
-                    raise failure
+                    found = await _ending(member.address, call)
+                if not isinstance(found, StoreUnavailable):
+                    raise found
+                failure = _telling(failure, found)
             except TimeoutError:
                 call.cancel()
-                failure = StoreUnavailable(f"the member at {member.address} did not answer in time")
+                failure = _telling(failure, NoConnection(f"the member at {member.address} did not answer in time"))
             except asyncio.CancelledError:
                 call.cancel()
                 raise
             self._move_on(member)
-        raise failure
+        raise failure or StoreUnavailable("")
 
 
 class ClientWatch:
@@ -369,6 +389,13 @@ class ClientWatch:
         self._closed = True
         if self._call is not None:
             self._call.cancel()
+
+
+def _telling(first: StoreError | None, other: StoreError) -> StoreError:
+    """Of two members' failures the one that says more: the first, unless only the other comes from a member."""
+    if first is None or (isinstance(first, NoConnection) and not isinstance(other, NoConnection)):
+        return other
+    return first
 
 
 async def _ending(address: str, call: WatchCall) -> StoreError:

@@ -12,6 +12,10 @@ from orchestrator.api.v1 import ConfigMap
 from orchestrator.client import Informer
 from orchestrator.paths import Paths
 from orchestrator.server.membership import StoreMember
+from orchestrator.store.files import DiskFiles
+from orchestrator.store.interface import KeyValue
+from orchestrator.store.log import Base
+from orchestrator.store.snapshot import Beside, SnapshotWriter, snapshot_name
 from tests.integration.cli.commands import Navctl
 from tests.integration.fleet import NAMES, Fleet
 from tests.integration.running import RunningServer
@@ -156,3 +160,12 @@ async def test_a_failed_save_leaves_what_was_there(api: RunningServer, navctl: N
     assert "navctl store status" in result.err
     assert backup.read_bytes() == before
     assert not others(backup.parent)
+
+
+async def test_the_new_clusters_clients_are_not_sent_to_the_old_ones_servers(navctl: Navctl, tmp_path: Path) -> None:
+    writer = SnapshotWriter(DiskFiles(), tmp_path, Base(50, 3), 100, Beside())
+    writer.add([KeyValue(key, b"10.0.0.1:7443", 2, 2) for key in ("/nodes//n1", "/servers//n1", "/servers//n2")])
+    writer.finish()
+    saved, root = tmp_path / snapshot_name(50), tmp_path / "new"
+    result = await navctl("snapshot", "restore", str(saved), "--root", str(root), "--node-name", "n1")
+    assert "revision 1000000100, 1 keys" in result.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Never
 
 import grpc.aio
 import pytest
@@ -187,6 +188,29 @@ async def test_a_read_goes_to_the_next_member_and_a_write_too_when_it_was_not_do
             await anext(client.watch("/", after=1))
 
 
+async def test_who_cannot_be_reached_does_not_drown_what_a_member_says(served: Served) -> None:
+    def leaderless(*_: object, **__: object) -> Never:
+        raise NothingWritten("this member has no leader")
+
+    for method in ("get", "txn", "members", "add_member", "save_snapshot"):
+        setattr(served.store, method, leaderless)
+    nobody = Endpoint("127.0.0.1:1", store_host("x"))
+    for endpoints in ([nobody, served.endpoint], [served.endpoint, nobody]):
+        async with StoreClient(endpoints, CALLER) as client:
+            for call in (
+                client.get("/a"),
+                client.txn([], [Put("/a", b"1")]),
+                client.members(),
+                client.add_member("b", "10.0.0.2:7444"),
+                collect(client),
+            ):
+                with pytest.raises(NothingWritten, match="has no leader"):
+                    await call
+    async with StoreClient([nobody], CALLER) as client:
+        with pytest.raises(StoreUnavailable, match=r"127.0.0.1:1 failed: Failed to connect.*refused$"):
+            await client.members()
+
+
 async def test_a_write_that_is_cut_off_has_an_unknown_fate(tmp_path: Path) -> None:
     served = await serve(tmp_path / "store")
     begun = asyncio.Event()
@@ -240,6 +264,9 @@ async def test_a_snapshot_comes_whole_and_fresh(served: Served) -> None:
             await asyncio.gather(*(collect(served.client) for _ in range(2)))
     snapshot = parse_snapshot(await collect(served.client))
     assert {item.key: item.value for item in snapshot.items} == values
+    # From a member that is there.
+    async with StoreClient([Endpoint("127.0.0.1:1", store_host("x")), served.endpoint], CALLER) as client:
+        assert parse_snapshot(await collect(client)).items == snapshot.items
 
 
 async def collect(client: StoreClient) -> bytes:

@@ -32,7 +32,8 @@ def test_addresses_that_are_taken(address: str) -> None:
 @pytest.mark.parametrize(
     "address",
     ["", "10.0.0.2", "10.0.0.2:", ":7444", "10.0.0.2:0", "10.0.0.2:65536", "10.0.0.2:x", "fd00::2:7444", "[fd00::2]",
-     "0.0.0.0:7444", "[::]:7444", "[n2]]:7444:", "10.0.0.2:-1", "10.0.0.2:٣"],
+     "0.0.0.0:7444", "[::]:7444", "[n2]]:7444:", "[n2]:7444", "10.0.0.2 x:7444", "n2;x:7444", "-n2:7444",
+     "10.0.0.2:-1", "10.0.0.2:٣"],
 )  # fmt: skip
 def test_addresses_that_are_refused(address: str) -> None:
     with pytest.raises(Failure, match="write"):

@@ -114,6 +114,13 @@ def test_a_restored_cluster_is_another_one(tmp_path: Path, backup: Path) -> None
     assert identity(tmp_path / "others", "a").cluster not in clusters
 
 
+async def test_what_is_not_wanted_is_left_behind(tmp_path: Path, backup: Path) -> None:
+    assert restore(backup, tmp_path / "store", member="a", without="/k/00").keys == 30
+    store = await open_store(tmp_path / "store", clock=SystemClock(), settings=Settings(), members=Members("a"))
+    assert [item.key for item in (await store.range("/")).items] == [item.key for item in ITEMS[10:]]
+    await store.close()
+
+
 async def test_a_restored_directory_is_its_members_alone(tmp_path: Path, backup: Path) -> None:
     restore(backup, tmp_path / "new", member="a")
     with pytest.raises(WrongIdentity, match="belongs to the member a"):
