@@ -60,6 +60,8 @@ class _Wish:
     """The leader, with its term, that was asked."""
     ask_again: float = float("inf")
     """When a question counts as lost. A change is never asked for twice."""
+    not_before: float = float("-inf")
+    """Whoever was taken for the leader says it is none: until then this member may not have heard of another."""
 
 
 @dataclass(slots=True)
@@ -142,6 +144,7 @@ class Administration:
         if reply.error == _NOT_LEADER:
             # It has done nothing: whoever leads now is asked.
             wish.sent_to = None
+            wish.not_before = self._now() + self._timing.heartbeat
         elif reply.error:
             self._end(wish, _ERRORS.get(reply.error, StoreUnavailable)(reply.text))
         else:
@@ -191,7 +194,7 @@ class Administration:
                     self._end(wish, NothingWritten("there is no leader: nothing was changed"))
                 else:
                     self._end(wish, StoreUnavailable(f"the leader has not answered; {_UNKNOWN}"))
-            elif wish.sent_to is None and leader is not None:
+            elif wish.sent_to is None and leader is not None and now >= wish.not_before:
                 wish.sent_to = whom
                 if wish.request.kind == MemberRequest.LIST:
                     wish.ask_again = now + self._timing.election

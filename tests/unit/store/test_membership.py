@@ -361,6 +361,28 @@ def test_a_question_that_gets_lost_is_asked_again(simulate: Callable[..., None])
     simulate(scenario)
 
 
+def test_whoever_is_no_leader_any_more_is_not_asked_again_and_again(simulate: Callable[..., None]) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        follower = cluster.followers(leader)[0]
+        await cluster.settle()
+        cluster.kill(leader)
+        await cluster.start(leader)
+        asked: list[float] = []
+        carry = cluster.network.carry
+
+        def count(sender: str, receiver: str, message: Message) -> None:
+            if message.WhichOneof("body") == "member_request":
+                asked.append(cluster.clock.monotonic())
+            carry(sender, receiver, message)
+
+        cluster.network.carry = count  # type: ignore[method-assign]
+        assert len((await cluster.stores[follower].members()).members) == 3
+        assert len(asked) <= 3 * TIMING.election / TIMING.heartbeat
+
+    simulate(scenario)
+
+
 def test_without_a_leader_a_change_certainly_does_not_happen(simulate: Callable[..., None]) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
