@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -204,14 +205,22 @@ def store_arguments(settings: Settings) -> Iterator[str]:
 async def _until_ready(
     connection: Connection, node_name: str, began: datetime, timeout: float, progress: Progress
 ) -> None:
-    """Returns when the server answers and the node is Ready, as told since `began`. Raises TimeoutError."""
+    """Returns when this machine's server answers and the node is Ready, as told since `began`. Raises TimeoutError."""
     async with asyncio.timeout(timeout), Client.connect(connection) as client:
         with progress.step("API server"):
+            # Others may serve, and the node be well with them, while this one does not come up.
+            async with Client.connect(own_server(connection)) as own:
+                await own.connected()
             await client.connected()
         with progress.step(f"node {node_name}"):
             # What the cluster remembers may be of an earlier run: the agent of this one renews its lease first.
             await _watch_until(client, Lease, node_name, lambda lease: to_datetime(lease.spec.renew_time) >= began)
             await _watch_until(client, Node, node_name, is_ready)
+
+
+def own_server(connection: Connection) -> Connection:
+    """To the first server of a kubeconfig: its own machine's."""
+    return dataclasses.replace(connection, address=connection.address.partition(",")[0])
 
 
 async def _watch_until(client: Client, kind: type[K], name: str, reached: Callable[[K], bool]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cli.commands.member import document, next_steps, rows, voting
-from cli.commands.up import store_arguments
+from cli.commands.up import own_server, store_arguments
 from cli.daemons import Settings
 from cli.failure import Failure
 from cli.members import check_address, check_name, read_members
 from cli.navarch import parse
+from orchestrator.kubeconfig import Connection
 from orchestrator.paths import Paths
 from orchestrator.store import MemberList, MemberStatus
 
@@ -139,3 +140,9 @@ def test_what_is_to_be_done_on_the_new_machine() -> None:
     assert told.endswith("navctl member promote n4")
     assert "--store-listen 0.0.0.0:7544 --store-join" in next_steps("n4", "10.0.0.4:7544", voters=3)
     assert "--node-address fd00::4 --store-address [fd00::4]:7444" in next_steps("n4", "[fd00::4]:7444", voters=3)
+
+
+def test_up_waits_for_the_server_of_its_own_machine() -> None:
+    three = Connection("127.0.0.1:7443,10.0.0.2:7443,10.0.0.3:7443", b"ca", b"certificate", b"key", "default")
+    assert own_server(three).address == "127.0.0.1:7443"
+    assert own_server(own_server(three)).address == "127.0.0.1:7443"
