@@ -247,6 +247,8 @@ class Registry:
                 return await self._bind(caller, request, obj)
             case "eviction", Eviction():
                 return await self._evict(caller, request, obj)
+        if request.subresource not in {"binding", "eviction"}:
+            raise errors.MethodNotAllowed(f"creating a {kind_of(obj).kind} as {request.subresource} is not supported")
         what = f"{kind_of(obj).kind} as {request.subresource}"
         raise errors.BadRequest(f"can't create {what}: binding takes a Binding, eviction takes an Eviction")
 

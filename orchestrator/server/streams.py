@@ -133,15 +133,19 @@ class PodStreams:
         self, caller: Caller, start: ExecStart, messages: AsyncIterator[bytes]
     ) -> AsyncGenerator[bytes, None]:
         """Serialized ExecReplies to the serialized ExecRequests that follow `start`. Raises as `logs` does."""
-        if not start.command:
-            raise errors.BadRequest("you must specify at least one command for the container")
-        address = await self._locate(caller, "exec", start.namespace, start.pod, start.container)
+        address = await self.exec_address(caller, start)
         first = ExecRequest(start=start).SerializeToString()
         async with self._connections.channel(address) as channel:
             call = channel.stream_stream(f"/{SERVICE}/Exec", bytes, bytes)(_again(first, messages))
             async with aclosing(_relayed(call, address)) as replies:
                 async for reply in replies:
                     yield reply
+
+    async def exec_address(self, caller: Caller, start: ExecStart) -> NodeAddress:
+        """Where the command would run: all that can be refused without asking the node. Raises as `logs` does."""
+        if not start.command:
+            raise errors.BadRequest("you must specify at least one command for the container")
+        return await self._locate(caller, "exec", start.namespace, start.pod, start.container)
 
     async def _logs(self, raw: bytes, context: Context) -> None:
         async with failures_reported(context, "Logs"):

@@ -63,9 +63,8 @@ def read_object(target: Target, body: bytes, content_type: str, query: Mapping[s
     try:
         decoded = from_json(named, unknown=unknown)
     except errors.BadRequest as error:
-        strict = "strict decoding error: " if unknown == "strict" else ""
         what = f'{expected.kind} in version "{expected.version}" cannot be handled as a {expected.kind}'
-        raise errors.BadRequest(f"{what}: {strict}{error.message}") from error
+        raise errors.BadRequest(f"{what}: {error.message}") from error
     meta = decoded.obj.metadata
     if target.namespace:
         if meta.namespace not in {"", target.namespace}:

@@ -46,7 +46,7 @@ from orchestrator.server.encoding import Stored
 from orchestrator.server.listing import Collections, Page, revision_of, selection_of
 from orchestrator.server.managing import UNKNOWN
 from orchestrator.server.registry import Answer, Registry
-from orchestrator.server.rest import answers, discovery, openapi
+from orchestrator.server.rest import answers, discovery, openapi, openapi_protobuf
 from orchestrator.server.rest.about import About
 from orchestrator.server.rest.answers import ListHead, Shape, Shapes
 from orchestrator.server.rest.bodies import APPLY_TYPES, patch_type, read_delete, read_object
@@ -65,6 +65,8 @@ COMPRESSED_FROM: Final = 128 << 10
 PIECE_BYTES: Final = 256 << 10
 """So much of a list is made before it is sent and others get a turn."""
 MAX_MANAGER: Final = 128
+IMPERSONATE: Final = "Impersonate-User"
+"""The header of a request in somebody else's name. It must not be answered as if it were in the caller's own."""
 SHORTEST_WATCH, LONGEST_WATCH = 1800.0, 3600.0
 """Seconds; a watch without a limit of its own ends somewhere between, so that not all end at once."""
 
@@ -133,6 +135,8 @@ class RestDoor:
             _only_reading(request)
             return web.Response(text=told.text, status=told.status, content_type=told.content_type)
         caller = Caller(identity_of_connection(request), request.remote or "")
+        if IMPERSONATE in request.headers:
+            raise errors.Forbidden("requests in the name of somebody else (impersonation) are not supported")
         head = path.strip("/").split("/")
         if head[0] == "openapi":
             return await self._describe(request, head[1:])
@@ -143,7 +147,8 @@ class RestDoor:
         target = parse_path(request.method, path, request.query)
         answer = self._streams.get(target.subresource) or self._verbs.get(target.verb)
         if answer is None:
-            raise errors.MethodNotAllowed.of(target.kind.resource, target.verb)
+            what = target.subresource if target.verb == "connect" else target.verb
+            raise errors.MethodNotAllowed.of(target.kind.resource, what)
         return await answer(request, caller, target)
 
     def _discover(self, request: web.BaseRequest, parts: Sequence[str]) -> web.StreamResponse:
@@ -169,6 +174,9 @@ class RestDoor:
         """OpenAPI. The documents take a second to make, once, and are made beside the event loop."""
         _only_reading(request)
         match parts:
+            case ["v2"] if openapi_protobuf.ASKED in request.headers.get("Accept", ""):
+                body = await asyncio.to_thread(openapi.swagger_definitions)
+                return await _sent(request, body, Wanted(openapi_protobuf.MEDIA_TYPE))
             case ["v2"]:
                 body = await asyncio.to_thread(openapi.swagger)
             case ["v3"]:

@@ -18,6 +18,7 @@ from orchestrator.api.documentation import describe
 from orchestrator.api.kinds import Kind, served_kinds
 from orchestrator.api.schema import map_value, option
 from orchestrator.api.v1 import options_pb2
+from orchestrator.server.rest import openapi_protobuf
 from orchestrator.server.rest.bodies import APPLY_TYPES, PATCH_TYPES
 from orchestrator.server.rest.discovery import BODIES, verbs_of
 from orchestrator.server.rest.json_bytes import dump
@@ -129,14 +130,22 @@ def document(path: str) -> bytes:
 def swagger() -> bytes:
     """/openapi/v2: everything in one."""
     kinds = [kind for kind in served_kinds() if kind.plural]
-    return dump(
-        {
-            "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": "unversioned"},
-            "paths": dict(entry for kind in kinds for entry in _operations(kind, _V2)),
-            "definitions": _definitions(kinds, _V2),
-        }
-    )
+    return dump({**_swagger(), "paths": dict(entry for kind in kinds for entry in _operations(kind, _V2))})
+
+
+@cache
+def swagger_definitions() -> bytes:
+    """The same in protobuf, as far as kubectl reads it there."""
+    return openapi_protobuf.encode(_swagger())
+
+
+def _swagger() -> Json:
+    kinds = [kind for kind in served_kinds() if kind.plural]
+    return {
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "unversioned"},
+        "definitions": _definitions(kinds, _V2),
+    }
 
 
 @cache

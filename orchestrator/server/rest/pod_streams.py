@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -19,11 +20,14 @@ from multidict import MultiMapping
 
 from orchestrator.api import errors
 from orchestrator.api.v1 import ExecReply, ExecRequest, ExecStart, LogsChunk, LogsRequest
+from orchestrator.logs import fields
 from orchestrator.server.caller import Caller
 from orchestrator.server.rest.answers import failure
 from orchestrator.server.rest.json_bytes import dump
 from orchestrator.server.rest.paths import Target, flag, number
 from orchestrator.server.streams import PodStreams
+
+log = logging.getLogger("rest")
 
 STDIN, STDOUT, STDERR, ENDED, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -40,43 +44,55 @@ class RestStreams:
     async def log(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         """The log as plain text, while it is followed without end."""
         asked = logs_request(target, request.query)
+        response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"})
         async with aclosing(self._streams.logs(caller, asked)) as chunks:
-            # What can be refused, is refused before the answer begins.
-            first = await anext(chunks, b"")
-            response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"})
-            await response.prepare(request)
-            await response.write(LogsChunk.FromString(first).data)
-            async for chunk in chunks:
-                await response.write(LogsChunk.FromString(chunk).data)
+            first = asyncio.ensure_future(anext(chunks, b""))
+            try:
+                # What can be refused, is refused before the answer begins, which a silent log does not keep back.
+                done, _ = await asyncio.wait((first,), timeout=REFUSED_SECONDS)
+                if done and (error := first.exception()) is not None:
+                    raise error
+                await response.prepare(request)
+                await self._copy(response, first, chunks)
+            except errors.ApiError as error:
+                if not response.prepared:
+                    raise
+                log.info("a log was cut off: %s", error.message, extra=fields(path=request.path))
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
+            finally:
+                if not first.done():
+                    first.cancel()
+                    await asyncio.wait((first,))
         await response.write_eof()
         return response
 
+    @staticmethod
+    async def _copy(
+        response: web.StreamResponse, first: asyncio.Future[bytes], chunks: AsyncGenerator[bytes, None]
+    ) -> None:
+        await response.write(LogsChunk.FromString(await first).data)
+        async for chunk in chunks:
+            await response.write(LogsChunk.FromString(chunk).data)
+
     async def exec(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
-        """A command with its streams."""
+        """A command with its streams. What the node refuses is told on the channel for how it ended."""
         start = exec_start(target, request.query)
         socket = web.WebSocketResponse(protocols=PROTOCOLS, heartbeat=PING_SECONDS, max_msg_size=MAX_MESSAGE)
+        # Clients that get no WebSocket ask again in an older way, and show the answer to that.
+        await self._streams.exec_address(caller, start)
         if not socket.can_prepare(request):
             raise errors.BadRequest("this subresource takes WebSocket connections only: Upgrade request required")
-        input_from = _Input(socket)
-        replies = self._streams.exec(caller, start, input_from.messages())
-        async with aclosing(replies):
-            # The WebSocket is accepted when the command runs, or its failure is known; a refusal is an ordinary answer.
-            beginning = asyncio.ensure_future(anext(replies, b""))
-            done, _ = await asyncio.wait((beginning,), timeout=REFUSED_SECONDS)
-            if done and (error := beginning.exception()) is not None:
-                raise error
-            await socket.prepare(request)
-            input_from.open()
-            await self._converse(socket, beginning, replies)
+        await socket.prepare(request)
+        async with aclosing(self._streams.exec(caller, start, input_of(socket))) as replies:
+            await self._converse(socket, replies)
         await socket.close()
         return socket
 
-    async def _converse(
-        self, socket: web.WebSocketResponse, beginning: asyncio.Future[bytes], replies: AsyncGenerator[bytes, None]
-    ) -> None:
+    async def _converse(self, socket: web.WebSocketResponse, replies: AsyncGenerator[bytes, None]) -> None:
         try:
-            message = await beginning
-            while message:
+            async for message in replies:
                 reply = ExecReply.FromString(message)
                 match reply.WhichOneof("message"):
                     case "stdout":
@@ -85,31 +101,19 @@ class RestStreams:
                         await socket.send_bytes(bytes((STDERR,)) + reply.stderr)
                     case "exit_code":
                         await socket.send_bytes(bytes((ENDED,)) + dump(ended(reply.exit_code)))
-                message = await anext(replies, b"")
         except errors.ApiError as error:
             await socket.send_bytes(bytes((ENDED,)) + dump(failure(error)))
 
 
-class _Input:
+async def input_of(socket: web.WebSocketResponse) -> AsyncIterator[bytes]:
     """What comes over the WebSocket, as messages for the node."""
-
-    def __init__(self, socket: web.WebSocketResponse) -> None:
-        self._socket = socket
-        self._opened = asyncio.Event()
-
-    def open(self) -> None:
-        """The WebSocket stands."""
-        self._opened.set()
-
-    async def messages(self) -> AsyncIterator[bytes]:
-        await self._opened.wait()
-        async for message in self._socket:
-            if message.type not in {WSMsgType.BINARY, WSMsgType.TEXT}:
-                continue
-            data: bytes = message.data.encode() if isinstance(message.data, str) else message.data
-            translated = _translated(data)
-            if translated is not None:
-                yield translated.SerializeToString()
+    async for message in socket:
+        if message.type not in {WSMsgType.BINARY, WSMsgType.TEXT}:
+            continue
+        data: bytes = message.data.encode() if isinstance(message.data, str) else message.data
+        translated = _translated(data)
+        if translated is not None:
+            yield translated.SerializeToString()
 
 
 def _translated(data: bytes) -> ExecRequest | None:
@@ -184,4 +188,4 @@ def exec_start(target: Target, query: MultiMapping[str]) -> ExecStart:
 
 
 REFUSED_SECONDS: Final = 0.5
-"""How long a refusal of the node is waited for before the WebSocket is accepted."""
+"""How long a refusal of the node is waited for before an answer begins."""

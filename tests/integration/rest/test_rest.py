@@ -412,3 +412,42 @@ async def test_two_requests_in_one_are_not_smuggled(rest: Rest) -> None:
     assert answer.startswith(b"HTTP/1.1 400") or answer.startswith(b"HTTP/1.0 400")
     assert answer.count(b"HTTP/1.") == 1
     writer.close()
+
+
+async def test_a_strict_refusal_says_so_once(rest: Rest) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "dta": {}}
+    reply = await rest.ask("POST", "/api/v1/namespaces/default/configmaps?fieldValidation=Strict", body)
+    assert reply.json["message"].startswith(
+        'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "dta"'
+    )
+
+
+async def test_openapi_in_the_protobuf_that_kubectl_reads_for_lists(rest: Rest) -> None:
+    asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    reply = await rest.get("/openapi/v2", Accept=asked)
+    assert reply.status == 200
+    # What is asked for is no media type that anybody could read in an answer.
+    assert reply.headers["Content-Type"] == asked.replace("@", ".")
+    assert reply.body.startswith(b"\x0a\x032.0\x12")
+    assert b"x-kubernetes-group-version-kind\x12" in reply.body
+    assert b'[{"group":"apps","kind":"Deployment","version":"v1"}]' in reply.body
+
+
+async def test_what_is_not_served_says_so(rest: Rest) -> None:
+    reply = await rest.get("/api/v1/namespaces/default/pods/p/attach")
+    assert (reply.status, reply.json["message"]) == (405, 'attach is not supported on resources of kind "pods"')
+    token = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["a"]}}
+    reply = await rest.ask("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", token)
+    assert (reply.status, reply.json["message"]) == (405, "creating a TokenRequest as token is not supported")
+    reply = await rest.get("/api/v1/namespaces", Impersonate_User="somebody")
+    assert reply.status == 403
+    assert "impersonation" in reply.json["message"]
+
+
+async def test_a_command_is_refused_as_the_pod_says_whatever_the_client_speaks(rest: Rest) -> None:
+    """Clients that were refused a WebSocket ask again without one, and show what they are told then."""
+    pod = {"metadata": {"name": "p"}, "spec": {"nodeName": "n9", "containers": [{"name": "main", "image": "i"}]}}
+    await rest.ask("POST", "/api/v1/namespaces/default/pods", pod)
+    path = "/api/v1/namespaces/default/pods/p/exec?command=true&container=none"
+    reply = await rest.ask("POST", path)
+    assert (reply.status, reply.json["message"]) == (400, "container none is not valid for pod p")
