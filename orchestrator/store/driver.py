@@ -343,6 +343,9 @@ class Driver:
     def _seek_room(self) -> None:
         if self._failure is not None or self._closed:
             return
+        # The log's past may be what takes the room.
+        self._snapshotter.hurry()
+        self._look_after_size()
         if self._flushing:
             self._room.look()
         else:

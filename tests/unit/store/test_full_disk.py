@@ -150,6 +150,25 @@ async def test_a_restart_with_a_full_disk_reads_and_recovers(tmp_path: Path) -> 
     await store.close()
 
 
+async def test_a_log_that_has_grown_too_long_for_the_disk_is_cut_short_by_a_snapshot_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    """What others give back is less than the log needs to go on, and the log's past is most of what is there."""
+    disk = FaultyFiles()
+    store = await opened(tmp_path, disk)
+    for number in range(200):
+        await store.txn([], [Put("/one", VALUE[: 4000 + number])])
+    await store.close()
+    disk.remove(tmp_path / "reserve")
+    disk.free = 0
+    store = await opened(tmp_path, disk)
+    assert store.status().alarms == ("nospace",)
+    disk.free = SETTINGS.reserve // 2
+    await has_room(store)
+    await store.txn([], [Put("/after", b"")])
+    await store.close()
+
+
 async def test_a_failed_write_or_fsync_is_no_full_disk_and_stays_fatal(tmp_path: Path) -> None:
     disk = FaultyFiles()
     store = await opened(tmp_path, disk)
