@@ -113,7 +113,7 @@ MUTATIONS: Final = (
     Mutation(
         "no pre-vote: whoever hears nothing stands",
         "elections.py",
-        "        self._grant(self._member)\n        for other",
+        "        for own in self._own_vote:\n            self._grant(own)\n        for other",
         "        self.stand(transferring=False)\n        for other",
     ),
     Mutation(
@@ -206,6 +206,30 @@ MUTATIONS: Final = (
         "quorum.py",
         "    return count // 2 + 1",
         "    return (count + 1) // 2",
+    ),
+    Mutation(
+        "a sole voter whose disk is full goes on in its term, whatever its learners have",
+        "raft.py",
+        "        if self.leads and not self.is_alone:",
+        "        if self.leads and not self.is_sole_voter:",
+    ),
+    Mutation(
+        "a member left alone reads before it leads",
+        "replicated.py",
+        "        if not (serializable or self._raft.may_read()):",
+        "        if not (self._alone or serializable or self._raft.may_read()):",
+    ),
+    Mutation(
+        "a member left alone is sure that what its full disk did not take is nowhere",
+        "driver.py",
+        "proposed=certain)",
+        "proposed=self._alone)",
+    ),
+    Mutation(
+        "whoever is no leader is asked again at once",
+        "administration.py",
+        " and now >= wish.not_before",
+        "",
     ),
     Mutation(
         "the last member left does not wait for the old leader's lease",

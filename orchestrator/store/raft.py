@@ -87,6 +87,8 @@ class Raft:
         self.configurations = Configurations(configuration or members.first(), log.entries)
         self._known_commit = 0
         """What the leader says is committed; more than this member has applied, while it is not on its own disk."""
+        self._has_all_with = (0, 0, 0)
+        """The leader's term and what it has committed, as it last said, and up to where its log and this one agree."""
         self._held: list[tuple[int, str, Message]] = []
         self._transfer: tuple[str, float] | None = None
         """Who is to take over, and when this member goes on by itself after all."""
@@ -255,6 +257,7 @@ class Raft:
 
     def flushed(self) -> None:
         """The log has been flushed: say what may now be promised."""
+        self._begin_if_whole()
         held, self._held = self._held, []
         for match, member, message in held:
             if message.term == self._engine.term:
@@ -446,17 +449,19 @@ class Raft:
         if changed:
             self._reconfigure()
         self._known_commit = max(self._known_commit, min(body.commit_index, verdict.match))
-        if self._has_all(body.commit_index, verdict.match):
-            self._elections.begin()
+        self._has_all_with = (message.term, body.commit_index, verdict.match)
+        self._begin_if_whole()
         answer = Message(
             term=message.term, sequence=message.sequence, appended=Appended(success=True, match_index=verdict.match)
         )
         self._acknowledge(verdict.match, leader, answer)
 
-    def _has_all(self, commit: int, match: int) -> bool:
-        """Whether all that the leader has committed is on the disk here, an entry of its own term among it."""
-        first = self._log.entries[0][1]
-        return first <= commit <= match <= self._log.durable_index and self._log.term_of(commit) == self.term
+    def _begin_if_whole(self) -> None:
+        """Take part when all that the leader has committed is on the disk here, an entry of its own term among it."""
+        term, commit, match = self._has_all_with
+        here = term == self.term and self._log.entries[0][1] <= commit <= match <= self._log.durable_index
+        if here and self._log.term_of(commit) == term:
+            self._elections.begin()
 
     def _acknowledge(self, match: int, leader: str, answer: Message) -> None:
         if match <= self._log.durable_index:

@@ -254,6 +254,34 @@ def test_a_member_left_alone_with_a_full_disk_is_not_sure_of_what_the_old_leader
     simulate(scenario, size=2, settings=Settings(segment_size=64))
 
 
+def test_the_only_voter_s_full_disk_begins_another_term_where_learners_have_what_it_gave_up(
+    simulate: Callable[..., None],
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        cluster.add_machine("d")
+        await cluster.start("d")
+        voter, learner = cluster.stores["a"], cluster.stores["d"]
+        await voter.add_member("d", "d")
+        await cluster.settle()
+        term, last = voter._log.term, voter._raft.last_index
+        cluster.flush_takes = 0.05
+        cluster.disks["a"].full = True
+        writes = [asyncio.create_task(put(cluster, "a"))]
+        while not voter._log.full:  # noqa: ASYNC110
+            await asyncio.sleep(0.0005)
+        assert learner._raft.last_index > last
+        cluster.disks["a"].full = False
+        await asyncio.sleep(3)
+        writes.append(asyncio.create_task(put(cluster, "a")))
+        await asyncio.wait(writes)
+        assert writes[-1].exception() is None
+        await cluster.settle()
+        assert voter._log.term > term
+        assert voter._log.entries[-1] == learner._log.entries[-1]
+
+    simulate(scenario, size=1, settings=Settings(segment_size=64))
+
+
 def test_a_member_that_was_away_when_it_was_removed_is_told_and_disturbs_nobody(simulate: Callable[..., None]) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()

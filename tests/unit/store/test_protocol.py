@@ -46,7 +46,7 @@ class Recorder:
 class Engine:
     """The member `a` of a cluster of five, turned by hand on a clock that stands still."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, new: bool = False) -> None:
         self.clock = FakeClock()
         self.wire = Recorder()
         self.log = Log.open(DiskFiles(), directory, Base())
@@ -60,6 +60,7 @@ class Engine:
             chance=random.Random(1),
             fresh=lambda id, index: None,
             host=Nobody(),
+            new=new,
         )
 
     def turn(self) -> None:
@@ -134,6 +135,51 @@ def test_an_acknowledgement_of_an_earlier_term_commits_nothing(engine: Engine) -
         engine.hear(member, Message(term=engine.log.term, appended=Appended(success=True, match_index=last)))
     engine.turn()
     assert engine.raft.commit == last
+
+
+def test_an_earlier_term_s_entry_on_a_majority_is_committed_only_with_one_of_the_leader_s_own(engine: Engine) -> None:
+    """Figure 8 of the Raft paper: one with a later last term could still be elected, and would drop it."""
+    engine.hear("b", engine.offer(2, (1, 0), (2, 2)))
+    engine.lead()
+    own = engine.log.next_index - 1
+    assert [(index, term) for _, index, term in engine.log.entries] == [(1, 0), (2, 2), (own, engine.log.term)]
+    for member in ("c", "d", "e"):
+        engine.hear(member, Message(term=engine.log.term, appended=Appended(success=True, match_index=own - 1)))
+    engine.turn()
+    assert engine.raft.commit == 1
+    for member in ("c", "d"):
+        engine.hear(member, Message(term=engine.log.term, appended=Appended(success=True, match_index=own)))
+    engine.turn()
+    assert engine.raft.commit == own
+
+
+def test_nothing_is_taken_in_behind_an_entry_of_another_term(engine: Engine) -> None:
+    engine.hear("b", engine.offer(1, (1, 0), (2, 1)))
+    engine.turn()
+    engine.wire.said.clear()
+    engine.hear("c", engine.offer(3, (2, 2), (3, 3), commit=3))
+    engine.turn()
+    ((member, answer),) = engine.wire.take("appended")
+    assert (member, answer.appended.success, answer.appended.resume_index) == ("c", False, 2)
+    assert ([(index, term) for _, index, term in engine.log.entries], engine.raft.commit) == ([(1, 0), (2, 1)], 1)
+
+
+def test_a_first_member_that_was_late_votes_once_it_has_all_on_its_disk(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, new=True)
+
+    def voted() -> bool:
+        engine.clock.advance(2 * TIMING.election)
+        engine.wire.said.clear()
+        asked = RequestVote(last_index=3, last_term=1, considered=True)
+        engine.hear("c", Message(term=2, sequence=1, request_vote=asked))
+        return any(message.vote.granted for _, message in engine.wire.take("vote"))
+
+    engine.hear("b", engine.offer(1, (1, 0), (2, 1), (3, 1), commit=2))
+    assert not voted(), "its disk may have been lost, and with it what it promised"
+    engine.log.flush()
+    engine.raft.flushed()
+    assert voted()
+    engine.log.close()
 
 
 def test_entries_are_acknowledged_when_they_are_on_the_disk_and_not_before(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from orchestrator.store import Put, ReplicatedStore, Settings, StoreUnavailable, open_store
+from orchestrator.store import NothingWritten, Put, ReplicatedStore, Settings, StoreUnavailable, open_store
 from orchestrator.store.membership import Members, Timing
 from orchestrator.store.v1.raft_pb2 import Message
 from tests.unit.store.cluster.invariants import Broken, Witness
@@ -175,13 +175,23 @@ class Cluster:
 
     async def settle(self) -> None:
         """Wait until every running member has applied everything that is committed."""
-        leader = await self.leader()
-        await self.stores[leader].txn([], [Put("/settled", b"")])
+        leader = await self._write_settled()
         last = self.stores[leader].status().applied_index
         members = [member.name for member in self.stores[leader]._raft.configuration.members]
         running = [self.stores[name] for name in members if name in self.stores]
         while any(store._raft.applied_index < last for store in running):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+    async def _write_settled(self) -> str:
+        """Once there is room: a disk that was full is looked at now and then. Who led."""
+        while True:
+            leader = await self.leader()
+            try:
+                await self.stores[leader].txn([], [Put("/settled", b"")])
+            except NothingWritten:
+                await asyncio.sleep(0.1)
+            else:
+                return leader
 
     async def close(self) -> None:
         """The members go down together; whoever led needs nobody to take over."""
