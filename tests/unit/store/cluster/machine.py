@@ -94,7 +94,7 @@ class Disk:
                 for offset in range(max(sector, content.synced), min(sector + SECTOR, kept)):
                     content.data[offset] = 0
             content.synced = kept
-            self._read_along(content)
+            self._read_along(content, content.allocated)
 
     # What the store does with it.
 
@@ -108,6 +108,8 @@ class Disk:
         self._begin()
         content = self._names[path]
         del content.data[size:]
+        # What was cut short may be whole all the same: its end was zeros, which is what stands there.
+        content.data.extend(bytes(size - len(content.data)))
         content.synced = size
         content.allocated = min(content.allocated, allocated)
         return _OpenFile(self, content)
@@ -185,11 +187,15 @@ class Disk:
             self._died()
         raise OSError(errno.EIO, "Input/output error")
 
-    def _read_along(self, content: _Content) -> None:
-        """Take in what has become durable of the log. Segments are written one after the other, so in order."""
+    def _read_along(self, content: _Content, allocated: int = 0) -> None:
+        """Take in what has become durable of the log. Segments are written one after the other, so in order.
+
+        Up to `allocated` there are zeros behind it.
+        """
         if not content.is_log:
             return
-        found = list(frames(bytes(content.data[content.read : content.synced]), content.frames))
+        durable_bytes = bytes(content.data[content.read : content.synced]).ljust(allocated - content.read, b"\x00")
+        found = list(frames(durable_bytes, content.frames))
         content.read += found[-1].end if found else 0
         content.frames += len(found)
         durable = self.durable
