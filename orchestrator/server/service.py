@@ -43,6 +43,7 @@ from orchestrator.server.watching import WatchHub
 from orchestrator.store import ClusterStore, Store
 from orchestrator.store.admin_door import admin_handler
 from orchestrator.store.key_value_door import key_value_handler
+from orchestrator.store.memory import spared_from_collection
 from orchestrator.store.open import open_store
 
 log = logging.getLogger("server")
@@ -97,7 +98,8 @@ class ApiServer:
         try:
             await store.wait_ready()
             self.store = store
-            await self._serve(store, ready)
+            with spared_from_collection():
+                await self._serve(store, ready)
         finally:
             self.store = None
             await store.close()

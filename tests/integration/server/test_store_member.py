@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -45,6 +46,14 @@ async def test_a_taken_port_is_named_with_what_to_do(tmp_path: Path) -> None:
     server = RunningServer(Paths(tmp_path), member=StoreMember("n1", listen=listen))
     await server.start()
     await server.stop()
+
+
+async def test_what_the_store_has_is_not_searched_for_garbage_while_it_serves(tmp_path: Path) -> None:
+    server = RunningServer(Paths(tmp_path))
+    await server.start()
+    assert gc.get_freeze_count() > 0
+    await server.stop()
+    assert gc.get_freeze_count() == 0
 
 
 async def test_after_the_first_start_the_directory_knows(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
