@@ -21,6 +21,7 @@ from cli.store_values import described, hex_dump, readable
 from cli.target import Target, target_options
 from orchestrator.kubeconfig import Connection
 from orchestrator.store import KeyValue, StoreError, StoreUnavailable
+from orchestrator.store.room import alarm_words
 from orchestrator.store.store_client import StoreClient
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def status(target: Target, output: str | None, no_headers: bool) -> int:
     sys.stdout.flush()
     for _, each in told:
         for alarm in each.alarms:
-            click.echo(f"Warning: {each.member}: {alarm}", err=True)
+            click.echo(f"Warning: {each.member}: {alarm_words(alarm)}", err=True)
         if not each.leader:
             click.echo(f"Warning: {each.member} knows of no leader: are most members there?", err=True)
     for answer in answers:

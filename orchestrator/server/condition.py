@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from orchestrator.clock import Clock
 from orchestrator.logs import fields
 from orchestrator.store import Store, StoreStatus
+from orchestrator.store.room import alarm_words
 
 log = logging.getLogger("server")
 
@@ -28,7 +29,7 @@ def trouble(status: StoreStatus) -> str:
     if status.leader is None:
         return "the store has no leader: a majority of its members is not there, or not in reach"
     if status.alarms:
-        return f"the store's member here is unwell: {'; '.join(status.alarms)}"
+        return f"the store's member here is unwell: {'; '.join(map(alarm_words, status.alarms))}"
     return ""
 
 

@@ -19,6 +19,7 @@ from orchestrator.store.metrics import Metrics
 log = logging.getLogger(__name__)
 
 NO_SPACE: Final = "nospace"
+_MEANINGS = {NO_SPACE: "its disk is full: reads and, for a while, deletes go on, and everything once there is room"}
 """The alarm's name, as in StoreStatus."""
 _LOOK: Final = 1.0
 """Seconds between two looks for room."""
@@ -66,3 +67,8 @@ class Room:
     def _look(self) -> None:
         self._timer = None
         self._seek()
+
+
+def alarm_words(alarm: str) -> str:
+    """An alarm, and what it means to a person."""
+    return f"{alarm}: {_MEANINGS[alarm]}" if alarm in _MEANINGS else alarm

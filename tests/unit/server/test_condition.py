@@ -71,7 +71,7 @@ async def looking(told: Told, clock: FakeClock) -> AsyncIterator[None]:
         (WELL, ""),
         (LEADERLESS, "the store has no leader"),
         (replace(WELL, failure="fsync failed"), "the store has failed: fsync failed"),
-        (replace(WELL, alarms=("nospace: the disk is full",)), "nospace: the disk is full"),
+        (replace(WELL, alarms=("nospace",)), "nospace: its disk is full: reads and, for a while, deletes go on"),
     ],
     ids=["well", "leaderless", "failed", "alarm"],
 )
