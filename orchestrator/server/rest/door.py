@@ -197,7 +197,7 @@ class RestDoor:
 
     async def _create(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        sent = read_object(target, await _body(request), request.content_type, request.query)
+        sent = read_object(target, await _body(request), _media_type(request), request.query)
         answer = await self._registry.create(
             caller,
             CreateRequest(
@@ -214,7 +214,7 @@ class RestDoor:
 
     async def _update(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        sent = read_object(target, await _body(request), request.content_type, request.query)
+        sent = read_object(target, await _body(request), _media_type(request), request.query)
         answer = await self._registry.update(
             caller,
             UpdateRequest(
@@ -249,7 +249,7 @@ class RestDoor:
 
     async def _delete(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        deletion = read_delete(await _body(request), request.content_type, request.query)
+        deletion = read_delete(await _body(request), _media_type(request), request.query)
         deletion.key.CopyFrom(_key(target))
         stored = await self._registry.delete(caller, deletion)
         if stored.removed and target.kind.kind not in _RETURNED:
@@ -273,7 +273,7 @@ class RestDoor:
 
     async def _delete_collection(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _LIST_SHAPES)
-        options = read_delete(await _body(request), request.content_type, request.query)
+        options = read_delete(await _body(request), _media_type(request), request.query)
         page = await self._deletion.delete(caller, _list_request(target, request.query), options)
         pieces = [shape.begin(target.kind, ListHead(page.revision)), *answers.joined(shape, page.items), shape.end]
         return await _sent(request, b"".join(pieces), wanted)
@@ -370,6 +370,11 @@ async def _body(request: web.BaseRequest) -> bytes:
             return await request.read()
     except TimeoutError as error:
         raise errors.Timeout(f"the request's body did not come within {BODY_SECONDS:.0f} s") from error
+
+
+def _media_type(request: web.BaseRequest) -> str:
+    """What the body is; JSON, if the client does not say."""
+    return request.content_type if "Content-Type" in request.headers else JSON
 
 
 def _key(target: Target) -> ObjectKey:

@@ -451,3 +451,10 @@ async def test_a_command_is_refused_as_the_pod_says_whatever_the_client_speaks(r
     path = "/api/v1/namespaces/default/pods/p/exec?command=true&container=none"
     reply = await rest.ask("POST", path)
     assert (reply.status, reply.json["message"]) == (400, "container none is not valid for pod p")
+
+
+async def test_a_body_of_no_type_is_json(rest: Rest) -> None:
+    body = json.dumps({"metadata": {"name": "untyped"}}).encode()
+    url = f"{rest.url}/api/v1/namespaces/default/configmaps"
+    async with rest.session.post(url, data=body, skip_auto_headers=("Content-Type",)) as response:
+        assert response.status == 201
