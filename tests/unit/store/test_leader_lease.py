@@ -145,6 +145,23 @@ def test_the_lease_counts_from_the_sending_of_what_a_majority_has_answered(engin
     assert not engine.raft.may_read(), "a late answer to an old message is no news"
 
 
+def test_whoever_asks_another_to_take_over_reads_by_no_lease_from_then_on(engine: Engine) -> None:
+    engine.lead()
+    term, last = engine.log.term, engine.log.next_index - 1
+    engine.turn()
+    engine.raft.send()
+    for member in ("b", "c", "d", "e"):
+        body = Appended(success=True, match_index=last)
+        engine.hear(member, Message(term=term, sequence=1, appended=body))
+    engine.turn()
+    assert engine.raft.may_read()
+    engine.raft.hand_over("b")
+    engine.wire.said.clear()
+    engine.turn()
+    assert [member for member, _ in engine.wire.take("timeout_now")] == ["b"]
+    assert not engine.raft.may_read(), "the others may elect b at once"
+
+
 def test_a_restarted_member_elects_nobody_before_a_leader_it_forgot_has_lost_its_lease(tmp_path: Path) -> None:
     before = Engine(tmp_path)
     before.hear("b", before.offer(1, (1, 0), (2, 1)))
