@@ -43,12 +43,12 @@ class Elections:
         own: Callable[[Configuration], MemberInfo | None],
         since: Callable[[], int],
         fresh: bool,
-        began: Callable[[], None],
+        began: Callable[[], bool],
     ) -> None:
         """`own`: this member in a configuration; None: it is not in it.
 
         `fresh`: it has taken part in nothing yet, as far as it knows; `began` is called when it first does, and returns
-        when that is durable.
+        True when that is durable, False when the disk is full.
         """
         self._member, self._log, self._configurations = member, log, configurations
         self._timing, self._wire, self._clock, self._chance = timing, wire, clock, chance
@@ -77,11 +77,10 @@ class Elections:
         committed = self._own(self._configurations.at(self._log.commit))
         return committed is not None and not committed.learner
 
-    def begin(self) -> None:
-        """This member takes part from now on, and will know of it."""
-        if self._fresh:
-            self._began()
-            self._fresh = False
+    def begin(self) -> bool:
+        """This member takes part from now on, and will know of it; False: its disk is full, so not yet."""
+        self._fresh = self._fresh and not self._began()
+        return not self._fresh
 
     @property
     def _own_vote(self) -> set[str]:
@@ -122,7 +121,8 @@ class Elections:
 
     def stand(self, *, transferring: bool) -> None:
         """Be a candidate with the next tick."""
-        self.begin()
+        if not self.begin():
+            return
         self._granted = self._own_vote
         self._transferring = transferring
         self._engine.stand()
@@ -189,7 +189,8 @@ class Elections:
 
     def vote(self, member: str) -> None:
         """The engine has decided to give this member its vote."""
-        self.begin()
+        if not self.begin():
+            return
         self.wait()
         self._say(member, Message(vote=Vote(granted=True)))
 

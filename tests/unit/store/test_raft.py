@@ -36,7 +36,8 @@ class Nobody:
 
     def reconfigured(self) -> None: ...
 
-    def began(self) -> None: ...
+    def began(self) -> bool:
+        return True
 
     def joined(self, since: int) -> None: ...
 
