@@ -4,6 +4,7 @@ What it prints is compared with what its documentation shows. Everything runs in
 of names of its own, and leaves nothing that another one would see.
 
 `attach`, `port-forward`, `proxy` and `debug` are not served: the test of those is about the answer that says so.
+`autoscale` is missing here: kubectl 1.32 sends autoscaling/v1, and only autoscaling/v2 is served.
 """
 
 from __future__ import annotations
