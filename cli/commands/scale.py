@@ -33,6 +33,8 @@ def scale(target: Target, what: tuple[str, ...], replicas: int, current_replicas
                 present = await client.get_scale(one.kind.message, one.name, namespace)
                 if current_replicas not in (-1, present.spec.replicas):
                     raise Failure(f"Expected replicas to be {current_replicas}, was {present.spec.replicas}")
+                if current_replicas == -1:
+                    present.metadata.resource_version = ""  # whoever else changes it meanwhile
                 present.spec.replicas = replicas
                 await client.update_scale(one.kind.message, present)
                 print(f"{reference_to(one.kind, one.name)} scaled", flush=True)

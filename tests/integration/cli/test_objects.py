@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from orchestrator.api.kinds import KubeObject
 from orchestrator.api.timestamps import to_timestamp
-from orchestrator.api.v1 import Deployment, Event, Node, ObjectMeta, ObjectReference
+from orchestrator.api.v1 import Deployment, Event, Node, ObjectMeta, ObjectReference, Scale
 from orchestrator.client import Client
 from orchestrator.clock import SystemClock
 from tests.integration.cli.commands import Navctl
@@ -163,3 +164,21 @@ async def test_help(navctl: Navctl) -> None:
     assert "--sort-by" in await navctl.ok("get", "-h")
     assert await navctl.ok() == overview
     assert "restart" in await navctl.ok("rollout")
+
+
+@pytest.mark.usefixtures("objects")
+async def test_scaling_does_not_mind_other_changes(navctl: Navctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    get_scale = Client.get_scale
+
+    async def while_it_changes(self: Client, kind: type[KubeObject], name: str, namespace: str) -> Scale:
+        found = await get_scale(self, kind, name, namespace)
+        other = await get_scale(self, kind, name, namespace)
+        other.spec.replicas = 7
+        await self.update_scale(kind, other)
+        return found
+
+    monkeypatch.setattr(Client, "get_scale", while_it_changes)
+    assert await navctl.ok("scale", "deploy/web", "--replicas=4") == "deployment.apps/web scaled\n"
+    assert "the object has been modified" in await navctl.fails(
+        "scale", "deploy/web", "--replicas=5", "--current-replicas=4"
+    )
