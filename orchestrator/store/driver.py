@@ -30,7 +30,7 @@ from orchestrator.store.catch_up import CatchUp
 from orchestrator.store.command import SenselessCommand, decode_group, encode_compact
 from orchestrator.store.configurations import decode_configuration, encode_configuration
 from orchestrator.store.errors import DiskFull, NothingWritten, StoreCorrupt, StoreUnavailable
-from orchestrator.store.files import Files, is_full
+from orchestrator.store.files import Files
 from orchestrator.store.flusher import Flush, Flusher
 from orchestrator.store.greeting import Greeter
 from orchestrator.store.identity import Identity, save_identity
@@ -420,13 +420,8 @@ class Driver:
         self._writes.patience = self._reads.patience = patience
         self._wake()
 
-    def began(self) -> bool:
-        try:
-            self._remember(replace(self._identity, fresh=False))
-        except DiskFull as error:
-            log.warning("this member takes no part yet: %s", error)
-            return False
-        return True
+    def began(self) -> None:
+        self._remember(replace(self._identity, fresh=False))
 
     def joined(self, since: int) -> None:
         self._remember(replace(self._identity, since=since))
@@ -439,8 +434,7 @@ class Driver:
         try:
             save_identity(self._files, self._directory, identity)
         except OSError as error:
-            failure = DiskFull if is_full(error) else StoreUnavailable
-            raise failure(f"who this member is cannot be written to {self._directory}: {error}") from error
+            raise StoreUnavailable(f"who this member is cannot be written to {self._directory}: {error}") from error
         self._identity = identity
 
     def _quiet(self) -> bool:

@@ -43,12 +43,12 @@ class Elections:
         own: Callable[[Configuration], MemberInfo | None],
         since: Callable[[], int],
         fresh: bool,
-        began: Callable[[], bool],
+        began: Callable[[], None],
     ) -> None:
         """`own`: this member in a configuration; None: it is not in it.
 
         `fresh`: it has taken part in nothing yet, as far as it knows; `began` is called when it first does, and returns
-        True when that is durable, False when the disk is full.
+        when that is durable.
         """
         self._member, self._log, self._configurations = member, log, configurations
         self._timing, self._wire, self._clock, self._chance = timing, wire, clock, chance
@@ -77,10 +77,11 @@ class Elections:
         committed = self._own(self._configurations.at(self._log.commit))
         return committed is not None and not committed.learner
 
-    def begin(self) -> bool:
-        """This member takes part from now on, and will know of it; False: its disk is full, so not yet."""
-        self._fresh = self._fresh and not self._began()
-        return not self._fresh
+    def begin(self) -> None:
+        """This member takes part from now on, and will know of it."""
+        if self._fresh:
+            self._began()
+            self._fresh = False
 
     @property
     def _own_vote(self) -> set[str]:
@@ -121,8 +122,7 @@ class Elections:
 
     def stand(self, *, transferring: bool) -> None:
         """Be a candidate with the next tick."""
-        if not self.begin():
-            return
+        self.begin()
         self._granted = self._own_vote
         self._transferring = transferring
         self._engine.stand()
@@ -189,8 +189,7 @@ class Elections:
 
     def vote(self, member: str) -> None:
         """The engine has decided to give this member its vote."""
-        if not self.begin():
-            return
+        self.begin()
         self.wait()
         self._say(member, Message(vote=Vote(granted=True)))
 

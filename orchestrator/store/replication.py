@@ -282,8 +282,8 @@ class Host(Protocol):
     def reconfigured(self) -> None:
         """Other members than before are in force."""
 
-    def began(self) -> bool:
-        """This member takes part in the cluster from now on: to be remembered, durably, before this returns True."""
+    def began(self) -> None:
+        """This member takes part in the cluster from now on: to be remembered, durably, before this returns."""
 
     def joined(self, since: int) -> None:
         """This member has been told which entry made it a member: to be remembered, durably, before this returns."""

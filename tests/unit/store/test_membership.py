@@ -571,20 +571,6 @@ def test_a_first_member_whose_disk_was_lost_elects_nobody_who_lacks_what_it_had(
     simulate(scenario)
 
 
-def test_first_members_whose_disks_are_full_begin_when_there_is_room(simulate: Callable[..., None]) -> None:
-    async def scenario(cluster: Cluster) -> None:
-        for name in "abc":
-            cluster.disks[name].full = True
-        await asyncio.sleep(5 * TIMING.election)
-        assert [store.status().failure for store in cluster.stores.values()] == [None, None, None]
-        for name in "abc":
-            cluster.disks[name].full = False
-        async with asyncio.timeout(30):
-            await put(cluster, await cluster.leader())
-
-    simulate(scenario)
-
-
 def test_a_first_member_whose_disk_was_lost_catches_up_under_the_same_leader(simulate: Callable[..., None]) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()

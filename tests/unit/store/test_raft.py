@@ -36,8 +36,7 @@ class Nobody:
 
     def reconfigured(self) -> None: ...
 
-    def began(self) -> bool:
-        return True
+    def began(self) -> None: ...
 
     def joined(self, since: int) -> None: ...
 
