@@ -285,6 +285,7 @@ class Administration:
             commit=raft.commit,
             first_of_term=replication.first_index,
             matches=matches,
+            fresh=frozenset(peer.name for peer in replication.peers.values() if peer.fresh),
         )
 
     # Handing over.

@@ -54,6 +54,8 @@ class Seen:
     first_of_term: int
     matches: Mapping[str, int]
     """Up to which entry each reachable member has the log; the leader is not among them."""
+    fresh: frozenset[str] = frozenset()
+    """Those of the first members that have not taken part yet, and elect nobody before they have all of the log."""
 
 
 def decide(change: Change, seen: Seen) -> tuple[MemberInfo, ...]:
@@ -109,6 +111,10 @@ def _check_majority(change: Promote | Remove, after: tuple[MemberInfo, ...], see
     here = [name for name in voters if name == seen.leader or name in seen.matches]
     if not voters:
         raise QuorumAtRisk(f"{change.name} is the last member with a vote")
+    begun = [name for name in here if name not in seen.fresh]
+    if len(begun) < majority(len(voters)) <= len(here):
+        # Should the leader stop now, nobody could be elected after it.
+        raise MemberNotReady(f"{', '.join(sorted(seen.fresh))} cannot take part yet: try again")
     if len(here) < majority(len(voters)):
         raise QuorumAtRisk(
             f"of the members with a vote, {', '.join(voters)}, only {', '.join(here) or 'none'} could be reached after "

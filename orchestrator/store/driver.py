@@ -257,7 +257,7 @@ class Driver:
             self._drained.set()
         elif self._alone and self._raft.leads and not self._flushing:
             self._wake()
-        if self._administration or not (self._alone and self._raft.leads):
+        if self._administration or self._reads or not (self._alone and self._raft.leads):
             self._set_timer()
         self._look_after_size()
 

@@ -84,6 +84,11 @@ class Elections:
             self._fresh = False
 
     @property
+    def fresh(self) -> bool:
+        """Whether this member has not taken part in anything yet."""
+        return self._fresh
+
+    @property
     def _own_vote(self) -> set[str]:
         return {self._member} & set(self._configurations.latest.voters)
 

@@ -451,9 +451,8 @@ class Raft:
         self._known_commit = max(self._known_commit, min(body.commit_index, verdict.match))
         self._has_all_with = (message.term, body.commit_index, verdict.match)
         self._begin_if_whole()
-        answer = Message(
-            term=message.term, sequence=message.sequence, appended=Appended(success=True, match_index=verdict.match)
-        )
+        done = Appended(success=True, match_index=verdict.match, fresh=self._elections.fresh)
+        answer = Message(term=message.term, sequence=message.sequence, appended=done)
         self._acknowledge(verdict.match, leader, answer)
 
     def _begin_if_whole(self) -> None:

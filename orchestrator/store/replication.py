@@ -59,6 +59,8 @@ class Peer:
     """When the latest message was sent that it has answered."""
     sent: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_UNANSWERED))
     """(number, time) of the messages it has not answered yet."""
+    fresh: bool = False
+    """It is one of the first members and has not taken part yet."""
     full_until: float = float("-inf")
     """Its disk is full: until then it is offered nothing."""
     obeyed: int = 0
@@ -238,6 +240,7 @@ class Replication:
             peer.confirmed = peer.sent.popleft()[1]
         self._renew_lease()
         if answer.success:
+            peer.fresh = answer.fresh
             peer.match = max(peer.match, answer.match_index)
             peer.next_index = max(peer.next_index, peer.match + 1)
             while peer.flight and peer.flight[0][0] <= peer.match:

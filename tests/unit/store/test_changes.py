@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.store.changes import MOST_BEHIND, Add, Change, Move, Promote, Remove, Seen, decide
@@ -99,3 +101,12 @@ def test_a_change_that_is_made(change: Change, before: Seen, expected: tuple[Mem
 def test_a_change_that_is_refused(change: Change, before: Seen, error: type[MembershipError]) -> None:
     with pytest.raises(error):
         decide(change, before)
+
+
+def test_no_change_relies_on_a_member_that_elects_nobody_yet() -> None:
+    """Should the leader stop, a member that has not begun would leave the others without a majority."""
+    waiting = replace(seen(*TRIO, **ALL), fresh=frozenset("c"))
+    with pytest.raises(MemberNotReady, match="c cannot take part yet: try again"):
+        decide(Remove("b"), waiting)
+    assert decide(Remove("c"), waiting) == TRIO[:2]
+    assert decide(Move("c", "c:2"), waiting)[2].address == "c:2"

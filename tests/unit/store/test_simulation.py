@@ -17,6 +17,7 @@ from tests.unit.store.cluster.schedule import simulate
 
 BLOCK = 250
 FIXED = range(0, 1000, BLOCK)
+FOUND = (2230, 2264, 2363, 3178, 3524, 90004, 780092, 780150, 196881055)
 FIRST = int(os.environ.get("SIMULATION_SEED") or random.SystemRandom().randrange(10_000, 1 << 40))
 FRESH = range(FIRST, FIRST + 1000, BLOCK)
 
@@ -34,6 +35,12 @@ def test_new_schedules_keep_every_promise(
         with capsys.disabled():
             print(f"\nsimulated schedules from seed {FIRST} (again: SIMULATION_SEED={FIRST})")
     keep_promises(tmp_path, first, caplog)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_schedules_that_once_found_something(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    simulate(tmp_path, seed)
 
 
 @pytest.mark.parametrize("seed", [1, 62, 143])
