@@ -334,7 +334,9 @@ class StoreClient:
                 failure = _telling(failure, NoConnection(f"the member at {member.address} did not answer in time"))
             except asyncio.CancelledError:
                 call.cancel()
-                raise
+                if _asked_to_end():
+                    raise
+                failure = _telling(failure, NoConnection(f"the connection to the member at {member.address} was lost"))
             self._move_on(member)
         raise failure or StoreUnavailable("")
 
@@ -375,7 +377,11 @@ class ClientWatch:
             except asyncio.CancelledError:
                 if self.closed:
                     break
-                raise
+                if _asked_to_end():
+                    raise
+                # gRPC cancels the call of a connection that goes away: another member may go on.
+                self._call = None
+                continue
             if isinstance(reply, pb.WatchReply):
                 self.progress = reply.progress
                 if reply.events:
@@ -389,6 +395,12 @@ class ClientWatch:
         self._closed = True
         if self._call is not None:
             self._call.cancel()
+
+
+def _asked_to_end() -> bool:
+    """Whether it is this task that is cancelled, and not only the call it waits for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _telling(first: StoreError | None, other: StoreError) -> StoreError:

@@ -169,6 +169,20 @@ async def test_a_watch_shows_everything_once_from_where_it_is_asked(served: Serv
         await waiting
 
 
+async def test_a_watch_whose_client_is_closed_by_another_says_so(served: Served) -> None:
+    """gRPC would tell it that its own task is cancelled, which it is not."""
+    client = served.client
+    await client.txn([], [Put("/a", b"x")])
+    watch = client.watch("/", after=1)
+    await anext(watch)
+    waiting = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0)
+    await client.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await waiting
+
+
 async def test_a_read_goes_to_the_next_member_and_a_write_too_when_it_was_not_done(
     served: Served, tmp_path: Path
 ) -> None:
