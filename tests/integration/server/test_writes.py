@@ -405,5 +405,5 @@ async def test_the_bytes_of_the_wrapper_are_not_trusted(client: Client) -> None:
     """An object that says it is one kind in the wrapper can't be stored as another."""
     request = CreateRequest(object=wrap(pod()))
     request.subresource = "status"
-    with pytest.raises(errors.BadRequest, match="binding takes a Binding"):
+    with pytest.raises(errors.MethodNotAllowed, match="creating a Pod as status is not supported"):
         await client._call(client._resources.Create(request))
