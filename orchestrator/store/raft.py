@@ -432,11 +432,11 @@ class Raft:
         committed = max(self.commit, self._known_commit)
         verdict = reconcile(self._log.entries, committed, Offer(body.previous_index, body.previous_term, offered))
         if isinstance(verdict, Refuse):
-            refusal = Appended(success=False, resume_index=verdict.resume)
+            refusal = Appended(success=False, resume_index=verdict.resume, fresh=self._elections.fresh)
             self.say(leader, Message(sequence=message.sequence, appended=refusal))
             return
         if self._log.full and (verdict.truncate or verdict.entries):
-            refusal = Appended(success=False, full=True, resume_index=self._log.next_index)
+            refusal = Appended(success=False, full=True, resume_index=self._log.next_index, fresh=self._elections.fresh)
             self.say(leader, Message(sequence=message.sequence, appended=refusal))
             return
         changed = False

@@ -239,8 +239,8 @@ class Replication:
         while peer.sent and peer.sent[0][0] <= sequence:
             peer.confirmed = peer.sent.popleft()[1]
         self._renew_lease()
+        peer.fresh = answer.fresh
         if answer.success:
-            peer.fresh = answer.fresh
             peer.match = max(peer.match, answer.match_index)
             peer.next_index = max(peer.next_index, peer.match + 1)
             while peer.flight and peer.flight[0][0] <= peer.match:
