@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from orchestrator.store import NothingWritten, Put, ReplicatedStore, Settings, StoreUnavailable, open_store
+from orchestrator.store import Put, ReplicatedStore, Settings, StoreUnavailable, open_store
 from orchestrator.store.membership import Members, Timing
 from orchestrator.store.v1.raft_pb2 import Message
 from tests.unit.store.cluster.invariants import Broken, Witness
@@ -183,12 +183,13 @@ class Cluster:
             await asyncio.sleep(0.01)
 
     async def _write_settled(self) -> str:
-        """Once there is room: a disk that was full is looked at now and then. Who led."""
+        """Once there is room: a disk that was full is looked at now and then, which may take longer than a write waits.
+        Who led."""
         while True:
             leader = await self.leader()
             try:
                 await self.stores[leader].txn([], [Put("/settled", b"")])
-            except NothingWritten:
+            except StoreUnavailable:
                 await asyncio.sleep(0.1)
             else:
                 return leader
