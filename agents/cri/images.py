@@ -13,7 +13,6 @@ import io
 import json
 import os
 import platform
-import stat
 import subprocess
 import tarfile
 import tempfile
@@ -96,21 +95,6 @@ def busybox_files(busybox: Path) -> dict[str, Entry]:
     files["/usr/bin"] = Link("../bin")
     files["/sbin"] = Link("bin")
     return files | {name: Directory() for name in ("/root", "/var", "/dev", "/proc", "/sys")}
-
-
-def read_tree(directory: Path, *, below: str = "/") -> dict[str, Entry]:
-    """The files, links and directories of a directory, to be put into an image below `below`."""
-    found: dict[str, Entry] = {}
-    for folder, _, _ in os.walk(directory):
-        for path in Path(folder).iterdir():
-            name = str(Path(below) / path.relative_to(directory))
-            if path.is_symlink():
-                found[name] = Link(str(path.readlink()))
-            elif path.is_dir():
-                found[name] = Directory(stat.S_IMODE(path.stat().st_mode))
-            elif path.is_file():
-                found[name] = File(path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
-    return found
 
 
 def build_image(source: ImageSource) -> bytes:

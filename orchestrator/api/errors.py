@@ -52,7 +52,6 @@ class FaultType(enum.Enum):
     FORBIDDEN = ("FieldValueForbidden", "Forbidden")
     TOO_LONG = ("FieldValueTooLong", "Too long")
     TOO_MANY = ("FieldValueTooMany", "Too many")
-    TYPE_INVALID = ("FieldValueTypeInvalid", "Invalid value")
 
     def __init__(self, reason: str, words: str) -> None:
         self.reason = reason
@@ -131,11 +130,6 @@ def too_long(path: str, limit: int) -> FieldError:
 
 def too_many(path: str, count: int, limit: int) -> FieldError:
     return FieldError(path, FaultType.TOO_MANY, f"must have at most {limit} items", count)
-
-
-def type_invalid(path: str, value: object, detail: str) -> FieldError:
-    """A value of the wrong JSON type, such as a string where a number belongs."""
-    return FieldError(path, FaultType.TYPE_INVALID, detail, value)
 
 
 def split_group(qualified: str) -> tuple[str, str]:

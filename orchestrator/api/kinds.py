@@ -245,14 +245,6 @@ def unwrap(wrapped: Object) -> KubeObject:
     return cast(KubeObject, getattr(wrapped, kind_of_wrapped(wrapped).field))
 
 
-def unwrap_as(message: type[K], wrapped: Object) -> K:
-    """As `unwrap`, for callers that know what it must be; BadRequest when it is something else."""
-    obj = as_view(kind_of(message), unwrap(wrapped))
-    if not isinstance(obj, message):
-        raise BadRequest(f"expected an object of kind {kind_of(message).kind}, got {kind_of(obj).kind}")
-    return obj
-
-
 def clone(obj: K) -> K:
     """A copy to change; objects out of a cache must not be."""
     copy = type(obj)()

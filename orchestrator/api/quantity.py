@@ -117,11 +117,6 @@ def canonical(text: str) -> str:
     return str(parse_quantity(text))
 
 
-def format_quantity(value: Decimal | int, like: str) -> str:
-    """The amount in canonical form, with the kind of suffix `like` has: a sum of "1Gi" and "512Mi" stays binary."""
-    return _format(Decimal(value), parse_quantity(like).suffix if like else Suffix.DECIMAL)
-
-
 def _bounded(value: Decimal) -> Decimal:
     if abs(value) >= LARGEST:
         return LARGEST.copy_sign(value)

@@ -37,16 +37,6 @@ class Histogram:
     def count(self) -> int:
         return sum(self.counts)
 
-    def quantile(self, share: float) -> float:
-        """The bound below which this share of the observations lies; infinity above the last, 0 without any."""
-        wanted = share * self.count
-        seen = 0
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            seen += count
-            if count and seen >= wanted:
-                return bound
-        return 0.0
-
 
 def _fast() -> Histogram:
     return Histogram(FAST)

@@ -44,7 +44,3 @@ class JsonBytes:
                 (value, _), oldest = self._known.popitem(last=False)
                 self._size -= len(oldest) + len(value)
         return made
-
-    def known(self, stored: Stored) -> bool:
-        """Whether the JSON is there already."""
-        return (stored.value, stored.revision) in self._known

@@ -59,7 +59,6 @@ FIELD_ERRORS: list[tuple[FieldError, str]] = [
     (errors.forbidden("a", "why"), "a: Forbidden: why"),
     (errors.too_long("a", 63), "a: Too long: may not be more than 63 bytes"),
     (errors.too_many("a", 5, 3), "a: Too many: 5: must have at most 3 items"),
-    (errors.type_invalid("a", "x", "must be a number"), 'a: Invalid value: "x": must be a number'),
 ]
 
 

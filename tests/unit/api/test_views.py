@@ -18,7 +18,6 @@ from orchestrator.api.kinds import (
     served_kinds,
     stored_form,
     unwrap,
-    unwrap_as,
     wrap,
 )
 from orchestrator.api.v1 import Event, EventView, Pod
@@ -73,7 +72,7 @@ def test_a_view_travels_in_the_stored_form() -> None:
     view = EventView(note="n")
     assert wrap(view).WhichOneof("kind") == "event"
     assert unwrap(wrap(view)) == Event(message="n")
-    assert unwrap_as(EventView, wrap(view)) == view
+    assert as_view(kind_of(EventView), unwrap(wrap(view))) == view
 
 
 def test_a_view_is_found_by_its_own_name_and_kept_under_the_other() -> None:

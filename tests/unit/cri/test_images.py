@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.cri.images import Directory, Entry, File, ImageSource, Link, build_image, pause_image, read_tree
+from agents.cri.images import Directory, Entry, File, ImageSource, Link, build_image, pause_image
 from agents.cri.pause import UnsupportedMachineError, pause_program
 
 FILES: dict[str, Entry] = {
@@ -81,18 +81,6 @@ def test_a_layer_has_directories_before_what_is_in_them() -> None:
     assert by_name["bin/app"].mode == 0o755
     assert by_name["tmp"].mode == 0o1777
     assert {(member.uid, member.gid, member.mtime) for member in members} == {(0, 0, 0)}
-
-
-def test_a_directory_becomes_files(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir(mode=0o750)
-    (tmp_path / "a" / "run").write_bytes(b"x")
-    (tmp_path / "a" / "run").chmod(0o755)
-    (tmp_path / "link").symlink_to("a/run")
-    assert read_tree(tmp_path, below="/opt") == {
-        "/opt/a": Directory(0o750),
-        "/opt/a/run": File(b"x", 0o755),
-        "/opt/link": Link("a/run"),
-    }
 
 
 @pytest.mark.parametrize(("machine", "number"), [("x86_64", 62), ("aarch64", 183)])
