@@ -89,10 +89,16 @@ def watch_event(event_type: WatchEvent.Type.ValueType, wire: bytes) -> bytes:
 
 def bookmark(kind: Kind, revision: int, *, initial_events_end: bool = False) -> bytes:
     """A serialized BOOKMARK: the watch has sent everything up to `revision`."""
+    marked = bookmarked(kind, revision, initial_events_end=initial_events_end)
+    return watch_event(WatchEvent.BOOKMARK, marked.wire())
+
+
+def bookmarked(kind: Kind, revision: int, *, initial_events_end: bool) -> Stored:
+    """The object of a BOOKMARK: nothing but how far the watch is."""
     obj = kind.message()
     if initial_events_end:
         obj.metadata.annotations["k8s.io/initial-events-end"] = "true"
-    return watch_event(WatchEvent.BOOKMARK, Stored(kind, encode(kind, obj), revision).wire())
+    return Stored(kind, encode(kind, obj), revision)
 
 
 def delimited(tag: bytes, payload: bytes) -> bytes:

@@ -6,7 +6,9 @@ objects is given in pieces, so that a large list is neither held twice nor made 
 
 from __future__ import annotations
 
+import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +19,7 @@ from orchestrator.api.codec import to_json
 from orchestrator.api.kinds import Kind, KubeObject, as_view
 from orchestrator.api.manifest import to_yaml
 from orchestrator.api.v1 import WatchEvent
-from orchestrator.server.encoding import Stored, encode
+from orchestrator.server.encoding import Stored, bookmarked
 from orchestrator.server.forms import Form
 from orchestrator.server.rest.json_bytes import JsonBytes, dump
 from orchestrator.server.rest.negotiation import YAML, Wanted
@@ -68,20 +70,18 @@ class Shape(Form, Protocol):
     end: bytes
 
 
-class _Events:
+class _Events(ABC):
     """A watch event is the object with a word before it, one line."""
 
-    def one(self, stored: Stored) -> bytes:
-        raise TypeError(f"{type(self).__name__} shows no objects")
+    @abstractmethod
+    def one(self, stored: Stored) -> bytes: ...
 
     def event(self, event_type: WatchEvent.Type.ValueType, stored: Stored) -> bytes:
         return b'{"type":"%b","object":%b}\n' % (_TYPES[event_type], self.one(stored))
 
     def bookmark(self, kind: Kind, revision: int, *, initial_events_end: bool = False) -> bytes:
-        obj = kind.message()
-        if initial_events_end:
-            obj.metadata.annotations["k8s.io/initial-events-end"] = "true"
-        return self.event(WatchEvent.BOOKMARK, Stored(kind, encode(kind, obj), revision))
+        marked = bookmarked(kind, revision, initial_events_end=initial_events_end)
+        return self.event(WatchEvent.BOOKMARK, marked)
 
 
 class PlainShape(_Events):
@@ -144,14 +144,6 @@ class TableShape(_Events):
         obj: KubeObject = stored.decode()
         return dump(rows(stored.kind, [obj], self._now(), self._include)[0])
 
-    def bookmark(self, kind: Kind, revision: int, *, initial_events_end: bool = False) -> bytes:
-        obj = kind.message()
-        if initial_events_end:
-            obj.metadata.annotations["k8s.io/initial-events-end"] = "true"
-        row = self.item(Stored(kind, encode(kind, obj), revision))
-        shown = self.begin(kind, ListHead(revision)) + row + self.end
-        return b'{"type":"BOOKMARK","object":%b}\n' % shown
-
 
 class ViewShape(PlainShape):
     """Stored objects in the words of a view of their kind. Views are rare: their JSON is not kept."""
@@ -194,8 +186,6 @@ def in_media_type(body: bytes, wanted: Wanted) -> bytes:
     """A whole answer in JSON, or the same in YAML."""
     if wanted.media_type != YAML:
         return body
-    import json
-
     return to_yaml(json.loads(body)).encode()
 
 

@@ -16,7 +16,8 @@ from orchestrator.api.manifest import read_json, read_value
 from orchestrator.api.v1 import DeleteRequest, PatchType
 from orchestrator.server.rest import kubernetes_protobuf
 from orchestrator.server.rest.discovery import BODIES
-from orchestrator.server.rest.paths import Target, flag, is_dry_run, number
+from orchestrator.server.rest.options import flag, is_dry_run, number
+from orchestrator.server.rest.paths import Target
 
 _YAML_TYPES: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/plain", "*/*"})

@@ -4,9 +4,9 @@ Who calls, the certificate of the connection says. What a path means is read by 
 the verbs are those behind the gRPC door, and `answers` gives their results the shape that was asked for. Nothing here
 decides about objects.
 
-What is bounded: the size of a body, the time in which a request must have come, the requests of one caller at a time,
-and, for a watch, what it may be behind. An error before the answer begins is a Status; after that the connection is
-cut, or, in a watch, the Status is its last event.
+What is bounded: the size of a body, the time in which a request must have come, and what a watch may be behind. An
+error before the answer begins is a Status; after that the connection is cut, or, in a watch, the Status is its last
+event.
 """
 
 from __future__ import annotations
@@ -14,37 +14,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
-import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from orchestrator.api import errors
 from orchestrator.api.kinds import wrap
 from orchestrator.api.v1 import (
     CreateRequest,
     GetRequest,
-    ListRequest,
     ObjectKey,
     PatchRequest,
     PatchType,
     UpdateRequest,
-    WatchRequest,
 )
 from orchestrator.logs import fields
-from orchestrator.pki import Identity
-from orchestrator.server.caller import Caller, authenticate
+from orchestrator.server.caller import Caller
 from orchestrator.server.collection_deletion import CollectionDeletion
-from orchestrator.server.encoding import Stored
 from orchestrator.server.listing import Collections, Page, revision_of, selection_of
-from orchestrator.server.managing import UNKNOWN
 from orchestrator.server.registry import Answer, Registry
 from orchestrator.server.rest import answers, discovery, openapi, openapi_protobuf
 from orchestrator.server.rest.about import About
@@ -52,19 +42,26 @@ from orchestrator.server.rest.answers import ListHead, Shape, Shapes
 from orchestrator.server.rest.bodies import APPLY_TYPES, patch_type, read_delete, read_object
 from orchestrator.server.rest.json_bytes import dump
 from orchestrator.server.rest.negotiation import JSON, YAML, NotAcceptable, Wanted, accepted
-from orchestrator.server.rest.paths import PathNotFound, Target, flag, is_dry_run, number, parse_path
+from orchestrator.server.rest.options import (
+    field_manager,
+    flag,
+    include,
+    is_dry_run,
+    list_request,
+    number,
+    watch_request,
+)
+from orchestrator.server.rest.paths import PathNotFound, Target, parse_path
+from orchestrator.server.rest.peer import identity_of_connection
 from orchestrator.server.rest.pod_streams import RestStreams
-from orchestrator.server.rest.tables import INCLUDES, Include
+from orchestrator.server.rest.sending import compressor, failed, one, sent, told
 
 log = logging.getLogger("rest")
 
 MAX_BODY_BYTES: Final = 3 << 20
 BODY_SECONDS: Final = 60.0
-COMPRESSED_FROM: Final = 128 << 10
-"""Bytes from which an answer is compressed for a client that takes it so."""
 PIECE_BYTES: Final = 256 << 10
 """So much of a list is made before it is sent and others get a turn."""
-MAX_MANAGER: Final = 128
 IMPERSONATE: Final = "Impersonate-User"
 """The header of a request in somebody else's name. It must not be answered as if it were in the caller's own."""
 SHORTEST_WATCH, LONGEST_WATCH = 1800.0, 3600.0
@@ -118,16 +115,16 @@ class RestDoor:
         try:
             return await self._answer(request)
         except errors.ApiError as error:
-            return _failed(error)
+            return failed(error)
         except web.HTTPRequestEntityTooLarge:
             limit = f"Request entity too large: limit is {MAX_BODY_BYTES}"
-            return _failed(errors.RequestEntityTooLarge(limit))
+            return failed(errors.RequestEntityTooLarge(limit))
         except ConnectionError:
             log.debug("the client has gone", extra=fields(method=request.method, path=request.path))
             return web.Response()
         except Exception as error:  # the outermost edge of a request
             log.exception("request failed", extra=fields(method=request.method, path=request.path))
-            return _failed(errors.InternalError.of(error))
+            return failed(errors.InternalError.of(error))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
@@ -157,8 +154,8 @@ class RestDoor:
         if len(parts) == 1:
             wanted = accepted(request.headers.get("Accept", ""), shapes=_DISCOVERY_SHAPES)
             if wanted.shape:
-                return _told(discovery.aggregated(core, wanted.version), wanted)
-            return _told(discovery.versions() if core else discovery.groups(), wanted)
+                return told(discovery.aggregated(core, wanted.version), wanted)
+            return told(discovery.versions() if core else discovery.groups(), wanted)
         wanted = accepted(request.headers.get("Accept", ""))
         if core:
             found = discovery.resources("", parts[1])
@@ -168,7 +165,7 @@ class RestDoor:
             found = discovery.resources(parts[1], parts[2])
         if found is None:
             raise PathNotFound
-        return _told(found, wanted)
+        return told(found, wanted)
 
     async def _describe(self, request: web.BaseRequest, parts: Sequence[str]) -> web.StreamResponse:
         """OpenAPI. The documents take a second to make, once, and are made beside the event loop."""
@@ -176,7 +173,7 @@ class RestDoor:
         match parts:
             case ["v2"] if openapi_protobuf.ASKED in request.headers.get("Accept", ""):
                 body = await asyncio.to_thread(openapi.swagger_definitions)
-                return await _sent(request, body, Wanted(openapi_protobuf.MEDIA_TYPE))
+                return await sent(request, body, Wanted(openapi_protobuf.MEDIA_TYPE))
             case ["v2"]:
                 body = await asyncio.to_thread(openapi.swagger)
             case ["v3"]:
@@ -186,46 +183,46 @@ class RestDoor:
             case _:
                 raise PathNotFound
         accepted(request.headers.get("Accept", ""))
-        return await _sent(request, body, Wanted())
+        return await sent(request, body, Wanted())
 
     # Single objects.
 
     async def _get(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
         stored = await self._registry.get(caller, GetRequest(key=_key(target), subresource=target.subresource))
-        return await _one(request, shape, stored, wanted)
+        return await one(request, shape, stored, wanted)
 
     async def _create(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        sent = read_object(target, await _body(request), _media_type(request), request.query)
+        read = read_object(target, await _body(request), _media_type(request), request.query)
         answer = await self._registry.create(
             caller,
             CreateRequest(
-                object=wrap(sent.obj),
+                object=wrap(read.obj),
                 dry_run=_dry_run(request),
                 subresource=target.subresource,
-                field_manager=_field_manager(request),
+                field_manager=_manager(request),
             ),
         )
-        warnings = [*sent.warnings, *answer.warnings]
+        warnings = [*read.warnings, *answer.warnings]
         if target.subresource in _ANSWERED_BY_STATUS:
-            return await _sent(request, answers.done(201), Wanted(wanted.media_type), status=201, warnings=warnings)
-        return await _one(request, shape, answer.stored, wanted, status=201, warnings=warnings)
+            return await sent(request, answers.done(201), Wanted(wanted.media_type), status=201, warnings=warnings)
+        return await one(request, shape, answer.stored, wanted, status=201, warnings=warnings)
 
     async def _update(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        sent = read_object(target, await _body(request), _media_type(request), request.query)
+        read = read_object(target, await _body(request), _media_type(request), request.query)
         answer = await self._registry.update(
             caller,
             UpdateRequest(
-                object=wrap(sent.obj),
+                object=wrap(read.obj),
                 key=_key(target),
                 dry_run=_dry_run(request),
                 subresource=target.subresource,
-                field_manager=_field_manager(request),
+                field_manager=_manager(request),
             ),
         )
-        return await _one(request, shape, answer.stored, wanted, warnings=[*sent.warnings, *answer.warnings])
+        return await one(request, shape, answer.stored, wanted, warnings=[*read.warnings, *answer.warnings])
 
     async def _patch(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
@@ -240,12 +237,12 @@ class RestDoor:
                 subresource=target.subresource,
                 dry_run=_dry_run(request),
                 field_validation=request.query.get("fieldValidation", ""),
-                field_manager=request.query.get("fieldManager", "") if applied else _field_manager(request),
+                field_manager=request.query.get("fieldManager", "") if applied else _manager(request),
                 force=flag(request.query, "force"),
             ),
         )
         status = 201 if answer.created else 200
-        return await _one(request, shape, answer.stored, wanted, status=status, warnings=answer.warnings)
+        return await one(request, shape, answer.stored, wanted, status=status, warnings=answer.warnings)
 
     async def _delete(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
@@ -253,14 +250,14 @@ class RestDoor:
         deletion.key.CopyFrom(_key(target))
         stored = await self._registry.delete(caller, deletion)
         if stored.removed and target.kind.kind not in _RETURNED:
-            return await _sent(request, answers.deleted(stored), Wanted(wanted.media_type))
-        return await _one(request, shape, stored, wanted)
+            return await sent(request, answers.deleted(stored), Wanted(wanted.media_type))
+        return await one(request, shape, stored, wanted)
 
     # Collections.
 
     async def _list(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _LIST_SHAPES)
-        asked = _list_request(target, request.query)
+        asked = list_request(target.kind, target.namespace, request.query)
         page = await self._collections.read(caller, asked)
         if not asked.limit and page.next is not None:
             if wanted.media_type == YAML:
@@ -269,14 +266,14 @@ class RestDoor:
         remaining = page.remaining if page.next is not None and page.selection.everything else None
         head = ListHead(page.revision, page.next.token() if page.next else "", remaining)
         pieces = [shape.begin(target.kind, head), *answers.joined(shape, page.items), shape.end]
-        return await _sent(request, b"".join(pieces), wanted)
+        return await sent(request, b"".join(pieces), wanted)
 
     async def _delete_collection(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _LIST_SHAPES)
         options = read_delete(await _body(request), _media_type(request), request.query)
-        page = await self._deletion.delete(caller, _list_request(target, request.query), options)
+        page = await self._deletion.delete(caller, list_request(target.kind, target.namespace, request.query), options)
         pieces = [shape.begin(target.kind, ListHead(page.revision)), *answers.joined(shape, page.items), shape.end]
-        return await _sent(request, b"".join(pieces), wanted)
+        return await sent(request, b"".join(pieces), wanted)
 
     async def _long_list(
         self, request: web.BaseRequest, shape: Shape, first: Page, wanted: Wanted
@@ -285,7 +282,7 @@ class RestDoor:
         response = web.StreamResponse(
             headers={"Content-Type": wanted.content_type, "Cache-Control": "no-cache, private"}
         )
-        squeeze = _compressor(request)
+        squeeze = compressor(request)
         if squeeze is not None:
             response.headers["Content-Encoding"] = "gzip"
         await response.prepare(request)
@@ -320,7 +317,7 @@ class RestDoor:
 
     async def _watch(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _LIST_SHAPES)
-        asked = _watch_request(target, request.query)
+        asked = watch_request(target.kind, target.namespace, target.name, request.query)
         selection_of(asked)
         revision_of(asked.resource_version)
         limit = number(request.query, "timeoutSeconds")
@@ -347,21 +344,7 @@ class RestDoor:
 
     def _shape(self, request: web.BaseRequest, target: Target, shapes: frozenset[str]) -> tuple[Wanted, Shape]:
         wanted = accepted(request.headers.get("Accept", ""), shapes=shapes)
-        return wanted, self._shapes.wanted(wanted, _include(request.query), target.kind)
-
-
-def identity_of_connection(request: web.BaseRequest) -> Identity:
-    """Who is at the other end, by the certificate that the handshake has verified. Raises Unauthorized."""
-    tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
-    certificate = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) or tls is not None else None
-    if not certificate:
-        raise errors.Unauthorized("Unauthorized: the connection shows no client certificate")
-    return _identity(certificate)
-
-
-@lru_cache(maxsize=1024)
-def _identity(der: bytes) -> Identity:
-    return authenticate(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM))
+        return wanted, self._shapes.wanted(wanted, include(request.query), target.kind)
 
 
 async def _body(request: web.BaseRequest) -> bytes:
@@ -385,123 +368,10 @@ def _dry_run(request: web.BaseRequest) -> bool:
     return is_dry_run(request.query.get("dryRun", ""))
 
 
-def _field_manager(request: web.BaseRequest) -> str:
-    """Who changes: as the client says, or else its program's name."""
-    name = request.query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0] or UNKNOWN
-    if len(name) > MAX_MANAGER or not name.isprintable():
-        raise errors.BadRequest(f"invalid fieldManager: must be at most {MAX_MANAGER} printable characters")
-    return name
-
-
-def _include(query: Mapping[str, str]) -> Include:
-    given = query.get("includeObject", "")
-    if given not in INCLUDES:
-        raise errors.BadRequest(f'invalid includeObject "{given}": supported values: "None", "Metadata", "Object"')
-    return INCLUDES[given]
-
-
-def _list_request(target: Target, query: Mapping[str, str]) -> ListRequest:
-    match = query.get("resourceVersionMatch", "")
-    version = query.get("resourceVersion", "")
-    limit = number(query, "limit") or 0
-    token = query.get("continue", "")
-    if match and match not in {"Exact", "NotOlderThan"}:
-        raise errors.BadRequest(f'invalid resourceVersionMatch "{match}": supported values: "Exact", "NotOlderThan"')
-    if match and not version:
-        raise errors.BadRequest("resourceVersionMatch is forbidden unless resourceVersion is provided")
-    if match and token:
-        raise errors.BadRequest("resourceVersionMatch is forbidden when continue is provided")
-    if match == "Exact" and version == "0":
-        raise errors.BadRequest('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
-    exact = match == "Exact" or (not match and limit > 0)
-    revision_of(version)
-    request = ListRequest(
-        resource=target.kind.storage.resource,
-        namespace=target.namespace,
-        label_selector=query.get("labelSelector", ""),
-        field_selector=query.get("fieldSelector", ""),
-        limit=limit,
-        resource_version=version if exact and not token else "",
-    )
-    setattr(request, "continue", token)
-    return request
-
-
-def _watch_request(target: Target, query: Mapping[str, str]) -> WatchRequest:
-    version = query.get("resourceVersion", "")
-    initial = query.get("sendInitialEvents")
-    if initial is None and query.get("resourceVersionMatch"):
-        raise errors.BadRequest("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-    if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-        raise errors.BadRequest("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-    selector = query.get("fieldSelector", "")
-    if target.name:
-        named = f"metadata.name={target.name}"
-        selector = f"{selector},{named}" if selector else named
-    return WatchRequest(
-        resource=target.kind.storage.resource,
-        namespace=target.namespace,
-        label_selector=query.get("labelSelector", ""),
-        field_selector=selector,
-        resource_version="" if flag(query, "sendInitialEvents") else version,
-        allow_bookmarks=flag(query, "allowWatchBookmarks"),
-    )
-
-
-# Answers.
-
-
-async def _one(
-    request: web.BaseRequest,
-    shape: Shape,
-    stored: Stored,
-    wanted: Wanted,
-    *,
-    status: int = 200,
-    warnings: Iterable[str] = (),
-) -> web.StreamResponse:
-    return await _sent(request, shape.one(stored), wanted, status=status, warnings=warnings)
-
-
-async def _sent(
-    request: web.BaseRequest, body: bytes, wanted: Wanted, *, status: int = 200, warnings: Iterable[str] = ()
-) -> web.StreamResponse:
-    """A whole answer, compressed if it is large and the client takes it so."""
-    if wanted.media_type != JSON:
-        body = await asyncio.to_thread(answers.in_media_type, body, wanted)
-    squeeze = _compressor(request) if len(body) >= COMPRESSED_FROM else None
-    response = _whole(body, wanted, status=status)
-    if squeeze is not None:
-        response.body = await asyncio.to_thread(lambda: squeeze.compress(body) + squeeze.flush())
-        response.headers["Content-Encoding"] = "gzip"
-    for name, value in answers.warning_headers(warnings):
-        response.headers.add(name, value)
-    return response
-
-
-def _whole(body: bytes, wanted: Wanted, *, status: int = 200) -> web.Response:
-    headers = {"Content-Type": wanted.content_type, "Cache-Control": "no-cache, private"}
-    return web.Response(body=body, status=status, headers=headers)
-
-
-def _told(document: Mapping[str, object], wanted: Wanted) -> web.Response:
-    return _whole(answers.in_media_type(dump(document), wanted), wanted)
+def _manager(request: web.BaseRequest) -> str:
+    return field_manager(request.query, request.headers.get("User-Agent", ""))
 
 
 def _only_reading(request: web.BaseRequest) -> None:
     if request.method not in {"GET", "HEAD"}:
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
-
-
-def _failed(error: errors.ApiError) -> web.Response:
-    headers = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
-    if error.retry_after:
-        headers["Retry-After"] = str(error.retry_after)
-    return web.Response(body=dump(answers.failure(error)), status=error.http, headers=headers)
-
-
-def _compressor(request: web.BaseRequest) -> Any | None:
-    """A gzip stream, if the client takes one."""
-    if "gzip" not in request.headers.get("Accept-Encoding", ""):
-        return None
-    return zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)

@@ -15,10 +15,8 @@ from urllib.parse import unquote
 
 from orchestrator.api import errors
 from orchestrator.api.kinds import Kind, served_kinds
+from orchestrator.server.rest.options import flag
 
-_TRUE = frozenset({"", "1", "t", "T", "true", "True", "TRUE"})
-_FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
-_SECONDS = re.compile(r"[0-9]{1,9}")
 _NAME = re.compile(r"[^/%\x00-\x1f\x7f]{1,253}")
 
 # The verb of a method on one object, and on a collection.
@@ -108,36 +106,6 @@ class PathNotFound(errors.NotFound):
 
     def __init__(self) -> None:
         super().__init__("the server could not find the requested resource")
-
-
-# Options in the query.
-
-
-def flag(query: Mapping[str, str], name: str) -> bool:
-    """A yes or no. Raises BadRequest."""
-    value = query.get(name)
-    if value is None or value in _FALSE:
-        return False
-    if value in _TRUE:
-        return True
-    raise errors.BadRequest(f'invalid value "{value}" of the parameter {name}: must be true or false')
-
-
-def number(query: Mapping[str, str], name: str) -> int | None:
-    """A whole number that is not negative; None when it is not given. Raises BadRequest."""
-    value = query.get(name)
-    if value is None or value == "":
-        return None
-    if not _SECONDS.fullmatch(value):
-        raise errors.BadRequest(f'invalid value "{value}" of the parameter {name}: must be a number, 0 or greater')
-    return int(value)
-
-
-def is_dry_run(given: str) -> bool:
-    """What `dryRun` asks for. Raises BadRequest: All is all there is."""
-    if given in {"", "All"}:
-        return given == "All"
-    raise errors.BadRequest(f'invalid dryRun "{given}": supported values: "All"')
 
 
 _OF_NAMESPACES = frozenset({"status", "finalize"})

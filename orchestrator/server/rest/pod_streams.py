@@ -24,7 +24,8 @@ from orchestrator.logs import fields
 from orchestrator.server.caller import Caller
 from orchestrator.server.rest.answers import failure
 from orchestrator.server.rest.json_bytes import dump
-from orchestrator.server.rest.paths import Target, flag, number
+from orchestrator.server.rest.options import flag, number
+from orchestrator.server.rest.paths import Target
 from orchestrator.server.streams import PodStreams
 
 log = logging.getLogger("rest")
