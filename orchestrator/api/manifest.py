@@ -28,6 +28,9 @@ from orchestrator.api.kinds import KubeObject
 MAX_NODES = 1_000_000
 """Values a file may stand for, aliases counted each time they are used."""
 MAX_DEPTH = 200
+_CHARACTERS_A_VALUE = 64
+"""A text counts as many values as it has so many characters: an alias of a long one is as dear as a long list."""
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 if TYPE_CHECKING:
     from yaml import SafeDumper as _FastDumper
@@ -66,9 +69,9 @@ def read_value(text: str, source: str) -> object:
 
 
 def read_json(text: str | bytes, what: str = "the request body") -> object:
-    """JSON from a client. Refuses NaN and Infinity, which are not JSON, and keys given twice."""
+    """JSON from a client. Refuses what is not JSON, what no number or text can hold, and keys given twice."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        return _parsed_json(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"{what} is not valid JSON: {_one_line(error)}") from None
 
@@ -88,12 +91,33 @@ def to_yaml(obj: KubeObject | Mapping[str, Any]) -> str:
 def _try_json(text: str) -> object:
     # A JSON file is YAML too, but json is a hundred times faster. What it refuses gets YAML's message with a line.
     try:
-        return json.loads(text.lstrip("\ufeff"), parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        return _parsed_json(text.lstrip("\ufeff"))
     except (ValueError, RecursionError):
         return None
 
 
-def _refuse_constant(name: str) -> object:
+def _parsed_json(text: str) -> object:
+    value = json.loads(text, parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=_unique)
+    refuse_halves(text, value)
+    return value
+
+
+def refuse_halves(text: str, value: object) -> None:
+    """Raise ValueError if an escape in this JSON names half of a character: no text that could be stored or shown."""
+    if _HALF_CHARACTER.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+
+
+def finite(text: str) -> float:
+    """A number of JSON. Raises ValueError for one that is too large."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:32]} is too large")
+    return number
+
+
+def refuse_constant(name: str) -> object:
+    """NaN and Infinity, which Python reads, are not JSON."""
     raise ValueError(f"{name} is not a JSON value")
 
 
@@ -219,6 +243,7 @@ class _Builder:
                 self._loader.get_event()
                 value = items
             case yaml.ScalarEvent():
+                self._grow(event, len(event.value) // _CHARACTERS_A_VALUE)
                 value = self._scalar(event)
             case _:
                 raise self._fault(event, "not a value")
@@ -270,7 +295,7 @@ class _Builder:
         if isinstance(event, yaml.ScalarEvent):
             value = self._scalar(event)
             if event.anchor is not None:
-                self._anchors[event.anchor] = (value, 1)
+                self._anchors[event.anchor] = (value, 1 + len(event.value) // _CHARACTERS_A_VALUE)
         match value:
             case str():
                 return value

@@ -180,10 +180,10 @@ def _identity(item: object, merge_key: str) -> Identity:
     return scalar_identity(item) if merge_key in ("", "-") else None
 
 
-def _strings(value: object, path: str) -> list[str]:
+def _strings(value: object, path: str) -> frozenset[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise BadRequest(f"{path.lstrip('.')}: must be a list of strings")
-    return value
+    return frozenset(value)
 
 
 def _list(value: object, path: str) -> list[object]:

@@ -44,7 +44,7 @@ def read_config(key: Key, request: PatchRequest) -> JsonObject:
     if meta.get("managedFields"):
         raise errors.BadRequest("metadata.managedFields must be nil")
     for name, value in (("name", key.name), ("namespace", key.namespace)):
-        if meta.get(name) not in {None, "", value}:
+        if meta.get(name) not in (None, "", value):
             raise errors.BadRequest(
                 f"the {name} of the patch ({meta[name]}) does not match that of the request ({value})"
             )

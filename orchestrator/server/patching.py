@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 
 from orchestrator.api import errors
 from orchestrator.api.codec import Unknown, from_json, to_json
 from orchestrator.api.kinds import KubeObject
+from orchestrator.api.manifest import finite, refuse_constant, refuse_halves
 from orchestrator.api.patch import json_patch, merge_patch, strategic_merge_patch
 from orchestrator.api.v1 import PatchType
-
-_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_patch(patch: bytes) -> object:
     """The document in these bytes. Raises BadRequest."""
     try:
         text = patch.decode()
-        body: object = json.loads(text)
-        if _HALF_CHARACTER.search(text):
-            # An escape may name half of a surrogate pair: no text that could be stored, or shown in an error.
-            json.dumps(body, ensure_ascii=False).encode()
+        body: object = json.loads(text, parse_constant=refuse_constant, parse_float=finite)
+        refuse_halves(text, body)
     except (ValueError, RecursionError) as error:
         raise errors.BadRequest(f"the patch is not valid JSON: {error}") from error
     return body

@@ -37,6 +37,9 @@ _TYPES: Final = {
 _WARNING_BYTES: Final = 4096
 """All warnings of an answer together: they travel in its headers."""
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_MESSAGE_CHARACTERS: Final = 64 << 10
+_CAUSES_CHARACTERS: Final = 256 << 10
+"""An error must not be larger than what it is about: of a message, and of many causes, this much is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,17 +201,14 @@ def joined(shape: Shape, items: Sequence[Stored]) -> Iterator[bytes]:
 
 
 def failure(error: errors.ApiError) -> Json:
-    """An error as a Status."""
+    """An error as a Status, in words that can be sent whatever the client has sent."""
     about = error.details
     details: Json = {}
     for name, value in (("name", about.name), ("group", about.group), ("kind", about.kind), ("uid", about.uid)):
         if value:
-            details[name] = value
+            details[name] = _told(value)
     if about.causes:
-        details["causes"] = [
-            {name: value for name, value in (("reason", c.reason), ("message", c.message), ("field", c.field)) if value}
-            for c in about.causes
-        ]
+        details["causes"] = list(_causes(about.causes))
     if error.retry_after:
         details["retryAfterSeconds"] = error.retry_after
     return {
@@ -216,11 +216,30 @@ def failure(error: errors.ApiError) -> Json:
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
-        "message": error.message,
+        "message": _told(error.message),
         "reason": error.reason,
         "details": details,
         "code": error.http,
     }
+
+
+def _causes(causes: Iterable[errors.Cause]) -> Iterator[Json]:
+    """The first of them, as many as there is room for."""
+    room = _CAUSES_CHARACTERS
+    for cause in causes:
+        texts = (("reason", cause.reason), ("message", cause.message), ("field", cause.field))
+        shown = {name: _told(value) for name, value in texts if value}
+        room -= sum(map(len, shown.values()))
+        if room < 0:
+            return
+        yield shown
+
+
+def _told(text: str) -> str:
+    """The beginning of a long text, and no halves of characters."""
+    if len(text) > _MESSAGE_CHARACTERS:
+        text = text[:_MESSAGE_CHARACTERS] + "..."
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def failed_watch(error: errors.ApiError) -> bytes:
@@ -246,6 +265,7 @@ def warning_headers(warnings: Iterable[str]) -> Iterator[tuple[str, str]]:
     room = _WARNING_BYTES
     for warning in warnings:
         text = _UNPRINTABLE.sub(" ", warning).replace("\\", "\\\\").replace('"', '\\"')
+        text = text.encode(errors="replace").decode()
         room -= len(text.encode())
         if room < 0:
             return

@@ -53,12 +53,12 @@ def read_object(target: Target, body: bytes, content_type: str, query: Mapping[s
     named = {"apiVersion": expected.api_version, "kind": expected.kind, **{k: v for k, v in data.items() if v != ""}}
     if named["apiVersion"] != expected.api_version:
         raise errors.BadRequest(
-            f"the API version in the data ({named['apiVersion']}) does not match the expected API version "
+            f"the API version in the data ({_shown(named['apiVersion'])}) does not match the expected API version "
             f"({expected.api_version})"
         )
     if named["kind"] != expected.kind:
         raise errors.BadRequest(
-            f"the kind in the data ({named['kind']}) does not match the expected kind ({expected.kind})"
+            f"the kind in the data ({_shown(named['kind'])}) does not match the expected kind ({expected.kind})"
         )
     unknown = unknown_fields(query.get("fieldValidation", ""))
     try:
@@ -100,7 +100,7 @@ def read_delete(body: bytes, content_type: str, query: Mapping[str, str]) -> Del
         raise errors.BadRequest(f"the request body must be DeleteOptions, not {describe(data)}")
     if data.get("kind", "DeleteOptions") != "DeleteOptions":
         raise errors.BadRequest(
-            f"the kind in the data ({data.get('kind')}) does not match the expected kind (DeleteOptions)"
+            f"the kind in the data ({_shown(data['kind'])}) does not match the expected kind (DeleteOptions)"
         )
     request = DeleteRequest()
     grace = _number(data, "gracePeriodSeconds") if "gracePeriodSeconds" in data else number(query, "gracePeriodSeconds")
@@ -108,6 +108,8 @@ def read_delete(body: bytes, content_type: str, query: Mapping[str, str]) -> Del
         request.grace_period_seconds = grace
     orphan = data.get("orphanDependents", flag(query, "orphanDependents") if "orphanDependents" in query else None)
     policy = _text(data, "propagationPolicy") or query.get("propagationPolicy", "")
+    if not isinstance(orphan, bool | None):
+        raise errors.BadRequest(f"orphanDependents: must be true or false, not {describe(orphan)}")
     if orphan is not None:
         if policy:
             raise errors.BadRequest("orphanDependents and propagationPolicy can't be set at the same time")
@@ -159,6 +161,10 @@ def _decoded(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError as error:
         raise errors.BadRequest(f"the request body is not UTF-8: {error}") from error
+
+
+def _shown(value: object) -> str:
+    return value[: errors.MAX_SHOWN] if isinstance(value, str) else describe(value)
 
 
 def _number(data: Mapping[str, object], name: str) -> int | None:

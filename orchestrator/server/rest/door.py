@@ -54,12 +54,11 @@ from orchestrator.server.rest.options import (
 from orchestrator.server.rest.paths import PathNotFound, Target, parse_path
 from orchestrator.server.rest.peer import identity_of_connection
 from orchestrator.server.rest.pod_streams import RestStreams
+from orchestrator.server.rest.receiving import body_of
 from orchestrator.server.rest.sending import compressor, failed, one, sent, told
 
 log = logging.getLogger("rest")
 
-MAX_BODY_BYTES: Final = 3 << 20
-BODY_SECONDS: Final = 60.0
 PIECE_BYTES: Final = 256 << 10
 """So much of a list is made before it is sent and others get a turn."""
 IMPERSONATE: Final = "Impersonate-User"
@@ -116,9 +115,6 @@ class RestDoor:
             return await self._answer(request)
         except errors.ApiError as error:
             return failed(error)
-        except web.HTTPRequestEntityTooLarge:
-            limit = f"Request entity too large: limit is {MAX_BODY_BYTES}"
-            return failed(errors.RequestEntityTooLarge(limit))
         except ConnectionError:
             log.debug("the client has gone", extra=fields(method=request.method, path=request.path))
             return web.Response()
@@ -194,7 +190,7 @@ class RestDoor:
 
     async def _create(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        read = read_object(target, await _body(request), _media_type(request), request.query)
+        read = read_object(target, await body_of(request), _media_type(request), request.query)
         answer = await self._registry.create(
             caller,
             CreateRequest(
@@ -211,7 +207,7 @@ class RestDoor:
 
     async def _update(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        read = read_object(target, await _body(request), _media_type(request), request.query)
+        read = read_object(target, await body_of(request), _media_type(request), request.query)
         answer = await self._registry.update(
             caller,
             UpdateRequest(
@@ -233,7 +229,7 @@ class RestDoor:
             PatchRequest(
                 key=_key(target),
                 type=kind_of_patch,
-                patch=await _body(request),
+                patch=await body_of(request),
                 subresource=target.subresource,
                 dry_run=_dry_run(request),
                 field_validation=request.query.get("fieldValidation", ""),
@@ -246,7 +242,7 @@ class RestDoor:
 
     async def _delete(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        deletion = read_delete(await _body(request), _media_type(request), request.query)
+        deletion = read_delete(await body_of(request), _media_type(request), request.query)
         deletion.key.CopyFrom(_key(target))
         stored = await self._registry.delete(caller, deletion)
         if stored.removed and target.kind.kind not in _RETURNED:
@@ -270,7 +266,7 @@ class RestDoor:
 
     async def _delete_collection(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _LIST_SHAPES)
-        options = read_delete(await _body(request), _media_type(request), request.query)
+        options = read_delete(await body_of(request), _media_type(request), request.query)
         page = await self._deletion.delete(caller, list_request(target.kind, target.namespace, request.query), options)
         pieces = [shape.begin(target.kind, ListHead(page.revision)), *answers.joined(shape, page.items), shape.end]
         return await sent(request, b"".join(pieces), wanted)
@@ -345,14 +341,6 @@ class RestDoor:
     def _shape(self, request: web.BaseRequest, target: Target, shapes: frozenset[str]) -> tuple[Wanted, Shape]:
         wanted = accepted(request.headers.get("Accept", ""), shapes=shapes)
         return wanted, self._shapes.wanted(wanted, include(request.query), target.kind)
-
-
-async def _body(request: web.BaseRequest) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
-    except TimeoutError as error:
-        raise errors.Timeout(f"the request's body did not come within {BODY_SECONDS:.0f} s") from error
 
 
 def _media_type(request: web.BaseRequest) -> str:

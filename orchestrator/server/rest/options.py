@@ -48,10 +48,13 @@ def is_dry_run(given: str) -> bool:
 
 def field_manager(query: Mapping[str, str], user_agent: str) -> str:
     """Who changes: as the client says, or else its program's name. Raises BadRequest."""
-    name = query.get("fieldManager") or user_agent.partition("/")[0] or UNKNOWN
+    name = query.get("fieldManager", "")
     if len(name) > MAX_MANAGER or not name.isprintable():
         raise errors.BadRequest(f"invalid fieldManager: must be at most {MAX_MANAGER} printable characters")
-    return name
+    if name:
+        return name
+    program = user_agent.partition("/")[0]
+    return "".join(filter(str.isprintable, program))[:MAX_MANAGER] or UNKNOWN
 
 
 def include(query: Mapping[str, str]) -> Include:

@@ -167,10 +167,9 @@ def logs_request(target: Target, query: Mapping[str, str]) -> LogsRequest:
             setattr(request, field, value)
     if since := query.get("sinceTime"):
         try:
-            moment = datetime.fromisoformat(since)
-        except ValueError as error:
+            request.since_time.FromDatetime(datetime.fromisoformat(since).astimezone(UTC))
+        except (ValueError, OverflowError) as error:
             raise errors.BadRequest(f'invalid sinceTime "{since}": must be a time as in RFC 3339') from error
-        request.since_time.FromDatetime(moment.astimezone(UTC))
     return request
 
 

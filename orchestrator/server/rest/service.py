@@ -13,9 +13,10 @@ from orchestrator.paths import Paths
 from orchestrator.server.listing import Collections
 from orchestrator.server.registry import Registry
 from orchestrator.server.rest.about import About
-from orchestrator.server.rest.door import MAX_BODY_BYTES, RestDoor
+from orchestrator.server.rest.door import RestDoor
 from orchestrator.server.rest.listener import Listener, server_tls
 from orchestrator.server.rest.pod_streams import RestStreams
+from orchestrator.server.rest.receiving import MAX_BODY_BYTES
 from orchestrator.server.streams import PodStreams
 
 log = logging.getLogger("rest")
