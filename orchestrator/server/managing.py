@@ -6,11 +6,12 @@ write them by the thousand, neither pay for it nor carry it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from orchestrator.api import errors
 from orchestrator.api.apply import Manager, record_update
-from orchestrator.api.apply.managers import UPDATE
+from orchestrator.api.apply.managers import UPDATE, read
 from orchestrator.api.codec import JsonObject, to_json
 from orchestrator.api.kinds import Kind, KubeObject
 from orchestrator.api.v1 import ManagedFieldsEntry
@@ -52,11 +53,19 @@ def record(
         # A single empty entry is how a client asks for the account to be closed.
         del obj.metadata.managed_fields[:]
         return
-    base = [_copy(each) for each in given] if before is not None and given else entries
+    base = [_copy(each) for each in given] if before is not None and _readable(given) else entries
     del obj.metadata.managed_fields[:]
     manager = Manager(field_manager or UNKNOWN, UPDATE, kind.api_version, subresource)
     after = to_json(obj)
     obj.metadata.managed_fields.extend(record_update(kind.descriptor, before, after, base, manager, now=now))
+
+
+def _readable(given: Sequence[ManagedFieldsEntry]) -> bool:
+    """Whether a client has sent an account that can go on. A damaged one counts as none: the object's own goes on."""
+    try:
+        return bool(read(given))
+    except errors.BadRequest:
+        return False
 
 
 def _copy(entry: ManagedFieldsEntry) -> ManagedFieldsEntry:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from orchestrator.api import errors
@@ -158,8 +159,12 @@ def read(entries: Sequence[ManagedFieldsEntry]) -> list[Managed]:
     found = []
     for entry in entries:
         manager = Manager(entry.manager, entry.operation, entry.api_version, entry.subresource)
-        time = entry.time.ToDatetime(UTC) if entry.HasField("time") else None
-        found.append(Managed(manager, from_tree(MessageToDict(entry.fields_v1)), time))
+        try:
+            time = entry.time.ToDatetime(UTC) if entry.HasField("time") else None
+            tree = MessageToDict(entry.fields_v1)
+        except (ValueError, OverflowError, JsonError) as error:
+            raise errors.BadRequest(f"managedFields: {error}") from error
+        found.append(Managed(manager, from_tree(tree), time))
     return found
 
 

@@ -67,11 +67,23 @@ def _collect(tree: object, path: Path, found: set[Path]) -> None:
     for element, inside in tree.items():
         if element == _ITSELF:
             continue
-        if not element.startswith(_KINDS):
+        if not element.startswith(_KINDS) or not _readable(element):
             raise errors.BadRequest(
-                f"managedFields: fieldsV1 has an element {errors.show_value(element)} of no known kind"
+                f"managedFields: fieldsV1 has an element {errors.show_value(element)} that means nothing"
             )
         _collect(inside, (*path, element), found)
+
+
+def _readable(element: str) -> bool:
+    """Whether what an element says of itself can be read: keys and values are JSON, an index is a number."""
+    kind, text = element[:2], element[2:]
+    if kind == "f:":
+        return True
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return kind == "v:" or isinstance(value, dict if kind == "k:" else int)
 
 
 def with_parents(paths: Iterable[Path]) -> set[Path]:

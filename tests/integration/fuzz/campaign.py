@@ -22,7 +22,7 @@ import grpc.aio
 from orchestrator.api.codec import from_json, to_json
 from orchestrator.api.errors import ApiError
 from orchestrator.api.kinds import kind_of, unwrap
-from orchestrator.api.v1 import GetRequest, ObjectKey, ObjectReply, PatchRequest
+from orchestrator.api.v1 import CreateRequest, GetRequest, ObjectKey, ObjectReply, PatchRequest, UpdateRequest
 from tests.integration.fuzz.raw_http import HttpReply, request
 from tests.integration.fuzz.requests import GrpcRequest, RestRequest, grpc_request, rest_request
 from tests.integration.fuzz.subject import Subject
@@ -30,6 +30,11 @@ from tests.integration.fuzz.subject import Subject
 _OWN_FAULTS: Final = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
 _EXPECTED: Final = ("Too large resource version", "can't be reached", "is not registered", "has no address yet")
 """Of a revision that is not there yet, and of a node that is none, the server says 504 and 503, as Kubernetes does."""
+_OF_ONE: Final[dict[str, type[CreateRequest | UpdateRequest | PatchRequest]]] = {
+    "Resources/Create": CreateRequest,
+    "Resources/Update": UpdateRequest,
+    "Resources/Patch": PatchRequest,
+}
 _NOT_HTTP: Final = ("400 Bad Request", "431 Request Header Fields Too Large")
 SLOW_SECONDS: Final = 3.0
 """No single request may take this long."""
@@ -66,9 +71,11 @@ class Campaign:
             if isinstance(asked, RestRequest):
                 wrong, accepted = await self._rest(asked, before, thorough)
             else:
-                wrong, accepted = await self._grpc(asked, before)
+                wrong, accepted = await self._grpc(asked, before, thorough)
         except TimeoutError:
             wrong, accepted = ["no answer in time"], False
+        except (AssertionError, UnicodeError) as error:
+            wrong, accepted = [f"an answer that nobody can read: {error}"], True
         if loop.time() - begun > SLOW_SECONDS:
             wrong.append(f"took {loop.time() - begun:.1f} s")
         wrong += self.subject.complaints()
@@ -96,8 +103,9 @@ class Campaign:
             return ([] if asked.wild else ["the connection was closed without an answer"]), False
         wrong = _judged(reply, asked)
         accepted = reply.status < 300
-        if accepted and not wrong and asked.method in {"POST", "PUT", "PATCH"} and self.subject.revision != before:
-            wrong += await self._round_trip(reply, thorough)
+        written = accepted and asked.method in {"POST", "PUT", "PATCH"} and self.subject.revision != before
+        if written and not wrong and reply.headers.get("content-type", "").startswith("application/json"):
+            wrong += await self._round_trip(reply.body, thorough)
         return wrong, accepted
 
     async def _watch(self, asked: RestRequest) -> list[str]:
@@ -114,24 +122,21 @@ class Campaign:
             connection.abort()
         return []
 
-    async def _round_trip(self, reply: HttpReply, thorough: bool) -> list[str]:
+    async def _round_trip(self, body: bytes, thorough: bool) -> list[str]:
         """The object in an answer, got through both doors, and its JSON read again."""
-        if not reply.headers.get("content-type", "").startswith("application/json"):
+        shown: Any = _strict(body)
+        if shown.get("kind") in {"Table", "PartialObjectMetadata", "Status", "Scale"}:
             return []
         try:
-            shown = json.loads(reply.body)
             made = from_json(shown, unknown="strict")
-        except (ApiError, ValueError) as error:
-            # A table, a part, a Status: not the object itself.
-            kind = json.loads(reply.body).get("kind")
-            known = kind in {"Table", "PartialObjectMetadata", "Status", "Scale"}
-            return [] if known else [f"what was made can't be read again: {error}"]
-        kind = kind_of(made.obj)
-        if not kind.stored:
+        except ApiError as error:
+            return [f"what was made can't be read again: {error}"]
+        kind, meta = kind_of(made.obj), made.obj.metadata
+        if not kind.stored or meta.HasField("deletion_timestamp"):
+            # The last write of an object that is being deleted may be its end.
             return []
         if to_json(made.obj) != shown:
             return [f"JSON, read and written again, is another: {shown} {to_json(made.obj)}"]
-        meta = made.obj.metadata
         key = ObjectKey(resource=kind.resource, namespace=meta.namespace, name=meta.name)
         raw = await self.subject.call("Resources/Get", GetRequest(key=key).SerializeToString())
         if not isinstance(raw, bytes):
@@ -142,9 +147,9 @@ class Campaign:
         base = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
         path = f"{base}/namespaces/{meta.namespace}/{kind.plural}" if kind.namespaced else f"{base}/{kind.plural}"
         again = await self.subject.rest(request("GET", f"{path}/{meta.name}"))
-        if again is None or again.status != 200 or json.loads(again.body) != shown:
+        if again is None or again.status != 200 or _strict(again.body) != shown:
             return [f"got through REST it is another: {shown} {again}"]
-        return await self._put_back(f"{path}/{meta.name}", reply.body) if thorough else []
+        return await self._put_back(f"{path}/{meta.name}", body) if thorough else []
 
     async def _put_back(self, path: str, body: bytes) -> list[str]:
         """What the server itself shows, it takes back."""
@@ -153,12 +158,14 @@ class Campaign:
             return [f"what was made is not taken back: {reply}"]
         return []
 
-    async def _grpc(self, asked: GrpcRequest, before: int) -> tuple[list[str], bool]:
+    async def _grpc(self, asked: GrpcRequest, before: int, thorough: bool) -> tuple[list[str], bool]:
         got = await self.subject.call(asked.method, asked.raw)
         if isinstance(got, bytes):
-            if asked.method == "Resources/Patch" and PatchRequest.FromString(asked.raw).dry_run:
-                return ([] if self.subject.revision == before else ["a dry run has changed something"]), True
-            return [], True
+            if asked.method not in _OF_ONE or self.subject.revision == before:
+                return [], True
+            if _OF_ONE[asked.method].FromString(asked.raw).dry_run:
+                return ["a dry run has changed something"], True
+            return await self._round_trip(_dumped(to_json(unwrap(ObjectReply.FromString(got).object))), thorough), True
         details = got.details() or ""
         if got.code() in _OWN_FAULTS or (
             got.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -166,6 +173,19 @@ class Campaign:
         ):
             return [f"{got.code()}: {details[:500]}"], False
         return [], False
+
+
+def _strict(body: bytes) -> Any:
+    """What JSON says that everybody can read."""
+    return json.loads(body, parse_constant=_refused)
+
+
+def _refused(name: str) -> None:
+    raise AssertionError(f"{name} in an answer")
+
+
+def _dumped(value: object) -> bytes:
+    return json.dumps(value).encode()
 
 
 def _judged(reply: HttpReply, asked: RestRequest) -> list[str]:

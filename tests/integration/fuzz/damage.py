@@ -16,7 +16,7 @@ import yaml
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from orchestrator.api.kinds import Kind, all_kinds
+from orchestrator.api.kinds import Kind
 from orchestrator.api.schema import map_value, names_its_kind, option
 from orchestrator.api.v1 import options_pb2
 from tests.unit.api.smallest_objects import LABELS, POD, SMALLEST, TEMPLATE
@@ -59,11 +59,44 @@ _ORDINARY: Final[dict[str, Json]] = {
 }
 
 
+_OWNER: Final[Json] = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u"}
+_METADATA: Final[dict[str, Sequence[Any]]] = {
+    "labels": ({"app": "web"}, {"a/b": "c"}, {"a" * 64: ""}, {"a": "b" * 64}, {"": ""}),
+    "annotations": ({"a": "b" * 5000}, {"a/b/c": ""}, {"kubectl.kubernetes.io/last-applied-configuration": "{"}),
+    "finalizers": (["a/b"], ["a"], ["orphan"], ["foregroundDeletion", "orphan"], ["é/\n"], ["a/b", "a/b"]),
+    "ownerReferences": ([_OWNER], [_OWNER, _OWNER], [{**_OWNER, "controller": True}] * 2, [{}]),
+    "managedFields": (
+        [{}],
+        [
+            {
+                "manager": "a",
+                "operation": "Update",
+                "apiVersion": "v1",
+                "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:a": {}},
+            }
+        ],
+        [{"manager": "a", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": {"k:{": {"v:": 1}, ".": []}}],
+        [{"manager": "é", "operation": "x", "time": "2006-01-02T15:04:05Z", "fieldsV1": {"i:-1": {"f:": {"f:": {}}}}}],
+    ),
+    "resourceVersion": ("0", "1", "-1", "x", "9" * 30, str(2**64)),
+    "uid": ("", "u", "x" * 300),
+    "generateName": ("a-", "A", "x" * 300, ""),
+    "deletionTimestamp": ("2006-01-02T15:04:05Z",),
+    "deletionGracePeriodSeconds": (0, -1, 2**62),
+    "creationTimestamp": ("0001-01-01T00:00:00Z", None),
+    "generation": (-1, 2**62),
+    "selfLink": ("x",),
+}
+
+
 def text(rng: random.Random) -> str:
-    """A text; one in a dozen has characters of all sorts."""
-    if rng.random() < 0.92:
+    """A text; some have characters of all sorts, a few halves of characters."""
+    chance = rng.random()
+    if chance < 0.93:
         return rng.choice(TEXTS)
-    return "".join(chr(rng.choice((rng.randrange(128), rng.randrange(0x250), 0xD800, 0x1F600))) for _ in range(6))
+    others = (0xD800, 0x1F600) if chance > 0.995 else (0x1F600, 0x301)
+    return "".join(chr(rng.choice((rng.randrange(128), rng.randrange(0x250), *others))) for _ in range(6))
 
 
 def anything(rng: random.Random, depth: int = 3) -> Any:
@@ -80,34 +113,47 @@ def anything(rng: random.Random, depth: int = 3) -> Any:
     return {text(rng): anything(rng, depth - 1) for _ in range(rng.randrange(4))}
 
 
-def valid(rng: random.Random, kind: Kind) -> Json:
+def valid(rng: random.Random, kind: Kind, name: str) -> Json:
     """An object of the kind that can be created, as far as one is known."""
     body = copy.deepcopy(SMALLEST.get(kind.resource) or _ORDINARY.get(kind.resource) or {})
-    metadata: Json = {"name": rng.choice(NAMES)}
+    metadata: Json = {"name": name}
     if kind.namespaced:
         metadata["namespace"] = "default"
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **body}
 
 
-def by_schema(rng: random.Random, kind: Kind) -> Json:
+def by_schema(rng: random.Random, kind: Kind, name: str) -> Json:
     """An object of the kind with fields that the schema has, whatever is in them."""
     made = _message(rng, kind.descriptor, 5)
     metadata = made.get("metadata")
-    made["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "name": rng.choice(NAMES)}
+    made["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "name": name}
     if kind.namespaced:
         made["metadata"]["namespace"] = "default"
     return {"apiVersion": kind.api_version, "kind": kind.kind, **made}
 
 
-def an_object(rng: random.Random, kind: Kind) -> Json:
+def an_object(rng: random.Random, kind: Kind, name: str) -> Json:
     """A valid object, one by the schema, or one of both; most of them damaged a little."""
-    made = valid(rng, kind)
-    if rng.random() < 0.5:
-        extra = by_schema(rng, kind)
-        made = {**extra, **made} if rng.random() < 0.5 else _merged(made, extra)
-    for _ in range(rng.choice((0, 1, 1, 2, 5))):
+    made = valid(rng, kind, name)
+    chance = rng.random()
+    if chance < 0.15:
+        made = {**by_schema(rng, kind, name), **made}
+    elif chance < 0.3:
+        made = _merged(made, by_schema(rng, kind, name))
+    elif chance < 0.45:
+        made["metadata"].update(_few(rng, _METADATA))
+    for _ in range(rng.choice((0, 0, 1, 1, 1, 4))):
         made = damaged(rng, made)
+    if rng.random() < 0.9:
+        made.update(apiVersion=kind.api_version, kind=kind.kind)
+        if isinstance(made.get("metadata"), dict):
+            made["metadata"]["name"] = name
     return made
+
+
+def _few(rng: random.Random, fields: Json) -> Json:
+    names = rng.sample(sorted(fields), rng.randrange(1, 4))
+    return {name: copy.deepcopy(rng.choice(fields[name])) for name in names}
 
 
 def damaged(rng: random.Random, value: Any) -> Any:
@@ -172,10 +218,6 @@ def a_message(rng: random.Random, message_class: Callable[[], Message], depth: i
     message = message_class()
     _fill(rng, message, depth)
     return message
-
-
-def a_kind(rng: random.Random) -> Kind:
-    return rng.choice(all_kinds())
 
 
 def _merged(one: Json, other: Json) -> Json:

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from orchestrator.api.codec import from_json
 from orchestrator.api.errors import ApiError
-from orchestrator.api.kinds import Kind, served_kinds, wrap
+from orchestrator.api.kinds import Kind, all_kinds, served_kinds, wrap
 from orchestrator.api.v1 import (
     BatchRequest,
     CreateRequest,
@@ -27,12 +27,13 @@ from orchestrator.api.v1 import (
     LogsRequest,
     ObjectKey,
     PatchRequest,
+    PatchType,
     UpdateRequest,
     WatchRequest,
 )
 from orchestrator.server.rest.kubernetes_protobuf import MAGIC
 from tests.integration.fuzz import damage
-from tests.integration.fuzz.damage import NAMES, TEXTS, a_kind, a_message, an_object, as_json, as_yaml, mangled, text
+from tests.integration.fuzz.damage import NAMES, TEXTS, a_message, an_object, as_json, as_yaml, mangled, text
 
 _PATCH_TYPES: Final = (
     "application/merge-patch+json",
@@ -107,16 +108,17 @@ class GrpcRequest:
 
 def rest_request(rng: random.Random) -> RestRequest:
     """Any request; most find a resource."""
-    kind = a_kind(rng) if rng.random() < 0.9 else rng.choice(served_kinds())
-    method = rng.choice(("GET", "GET", "POST", "POST", "POST", "PUT", "PUT", "PATCH", "PATCH", "PATCH", "DELETE"))
+    kind = _kind(rng)
+    method = rng.choice(("GET",) * 4 + ("POST",) * 6 + ("PUT",) * 4 + ("PATCH",) * 6 + ("DELETE",))
+    name = rng.choice(NAMES)
     if rng.random() < 0.03:
         method = rng.choice(("HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "PROPFIND", "G\0T", "PATCHé"))
-    path = _path(rng, kind, method)
+    path = _path(rng, kind, method, name)
     query = _query(rng, method)
     headers = _headers(rng)
     body = b""
     if method in {"POST", "PUT", "PATCH"} or rng.random() < 0.1:
-        content, body = _body(rng, kind, method)
+        content, body = _body(rng, kind, method, name)
         headers.append(("Content-Type", content if rng.random() < 0.95 else rng.choice(_CONTENT)))
         if rng.random() < 0.03:
             headers.append(("Content-Encoding", rng.choice(("gzip", "deflate", "br", "zstd", "x", "gzip, gzip", ""))))
@@ -159,18 +161,20 @@ def _written(
     return RestRequest(head + body, method, path, writes, wild, watched)
 
 
-def _path(rng: random.Random, kind: Kind, method: str) -> str:
+def _path(rng: random.Random, kind: Kind, method: str, name: str) -> str:
     base = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     parts = [base]
     if kind.namespaced and (method != "GET" or rng.random() < 0.7):
         parts.append(f"namespaces/{_segment(rng) if rng.random() < 0.05 else 'default'}")
     parts.append(kind.plural or kind.kind.lower())
-    if method in {"PUT", "PATCH", "DELETE"} or rng.random() < 0.3:
+    if method in {"PUT", "PATCH", "DELETE"} or rng.random() < (0.03 if method == "POST" else 0.4):
         if not (method == "DELETE" and rng.random() < 0.05 and kind.plural != "namespaces"):
-            allowed = ("a", "b") if method == "DELETE" and kind.plural == "namespaces" else NAMES
-            parts.append(rng.choice(allowed) if rng.random() < 0.9 else _segment(rng))
-        if rng.random() < 0.2:
-            parts.append(rng.choice(_SUBRESOURCES))
+            if method == "DELETE" and kind.plural == "namespaces":
+                name = rng.choice(("a", "b"))
+            parts.append(name if rng.random() < 0.95 else _segment(rng))
+        if rng.random() < 0.15:
+            own = kind.subresources if kind.subresources and rng.random() < 0.7 else _SUBRESOURCES
+            parts.append(rng.choice(own))
     path = "/".join(parts)
     if rng.random() < 0.03:
         path = rng.choice((
@@ -216,7 +220,7 @@ def _query(rng: random.Random, method: str) -> str:
             case _:
                 value = text(rng)
         pairs.append((name, value))
-    if method == "PATCH" and rng.random() < 0.5:
+    if method == "PATCH" and rng.random() < 0.9:
         pairs.append(("fieldManager", "me"))
     if rng.random() < 0.002:
         pairs += [(f"p{number}", "x") for number in range(3000)]
@@ -240,7 +244,7 @@ def _token(rng: random.Random) -> str:
 def _headers(rng: random.Random) -> list[tuple[str, str]]:
     headers = []
     if rng.random() < 0.5:
-        headers.append(("Accept", rng.choice(_ACCEPT)))
+        headers.append(("Accept", rng.choice(_ACCEPT if rng.random() < 0.4 else _ACCEPT[:3])))
     if rng.random() < 0.05:
         headers.append(rng.choice(_ODD_HEADERS))
     if rng.random() < 0.01:
@@ -248,23 +252,23 @@ def _headers(rng: random.Random) -> list[tuple[str, str]]:
     return [(name, "".join(each for each in value if each not in "\r\n\0")) for name, value in headers]
 
 
-def _body(rng: random.Random, kind: Kind, method: str) -> tuple[str, bytes]:
+def _body(rng: random.Random, kind: Kind, method: str, name: str) -> tuple[str, bytes]:
     """A content type and a body that goes with it."""
     if method == "PATCH":
         content = rng.choice(_PATCH_TYPES)
-        raw = as_json(_patch(rng, kind, content))
-        return content, mangled(rng, raw) if rng.random() < 0.15 else raw
+        raw = as_json(_patch(rng, kind, content, name))
+        return content, mangled(rng, raw) if rng.random() < 0.07 else raw
     if method == "DELETE":
         return "application/json", as_json(damage.damaged(rng, _DELETE_OPTIONS))
-    made = an_object(rng, kind)
+    made = an_object(rng, kind, name)
     choice = rng.random()
-    if choice < 0.65:
+    if choice < 0.75:
         content, raw = "application/json", as_json(made)
-    elif choice < 0.85:
+    elif choice < 0.9:
         content, raw = "application/yaml", as_yaml(made) if rng.random() < 0.7 else as_json(made)
     else:
         return "application/vnd.kubernetes.protobuf", _kubernetes_protobuf(rng, kind)
-    return content, mangled(rng, raw) if rng.random() < 0.15 else raw
+    return content, mangled(rng, raw) if rng.random() < 0.07 else raw
 
 
 _DELETE_OPTIONS: Final[dict[str, Any]] = {
@@ -277,8 +281,8 @@ _DELETE_OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-def _patch(rng: random.Random, kind: Kind, content: str) -> Any:
-    made = an_object(rng, kind)
+def _patch(rng: random.Random, kind: Kind, content: str, name: str) -> Any:
+    made = an_object(rng, kind, name)
     if content != "application/json-patch+json":
         if rng.random() < 0.3 and isinstance(made, dict):
             name, directive = rng.choice(damage.DIRECTIVES)
@@ -288,15 +292,23 @@ def _patch(rng: random.Random, kind: Kind, content: str) -> Any:
     for _ in range(rng.randrange(1, 6)):
         operation = {
             "op": rng.choice(("add", "replace", "remove", "move", "copy", "test", "x")),
-            "path": _pointer(rng),
-            "from": _pointer(rng),
+            "path": _pointer(rng, made),
+            "from": _pointer(rng, made),
             "value": damage.anything(rng),
         }
         operations.append(damage.damaged(rng, operation) if rng.random() < 0.1 else operation)
     return operations
 
 
-def _pointer(rng: random.Random) -> str:
+def _pointer(rng: random.Random, within: Any) -> str:
+    """Where something of this kind may be, or nothing at all is."""
+    if rng.random() < 0.7:
+        path = ""
+        while isinstance(within, dict | list) and within and rng.random() < 0.8:
+            key = rng.choice(sorted(within) if isinstance(within, dict) else range(len(within)))
+            path += "/" + str(key).replace("~", "~0").replace("/", "~1")
+            within = within[key]
+        return path
     words = ("metadata", "labels", "spec", "data", "status", "containers", "0", "-", "a", "template", "finalizers",
              "~1",             "annotations", "managedFields", "ownerReferences", "ports", *TEXTS[:20])  # fmt: skip
     return "".join(f"/{rng.choice(words)}" for _ in range(rng.randrange(5)))
@@ -344,40 +356,44 @@ def _varint(value: int) -> bytes:
 def _message(rng: random.Random) -> tuple[str, Message]:
     method = rng.choice(("Create", "Create", "Update", "Patch", "Patch", "Get", "List", "Delete", "Watch", "Batch",
                          "Logs",                          "Exec", "DeleteCollection"))  # fmt: skip
-    kind = a_kind(rng)
+    kind = _kind(rng)
+    name = rng.choice(NAMES)
     match method:
         case "Create":
             create = a_message(rng, CreateRequest, 0)
             assert isinstance(create, CreateRequest)
-            create.object.CopyFrom(_object(rng, kind))
+            create.object.CopyFrom(_object(rng, kind, name))
             create.subresource = rng.choice(("", "", "", "binding", "eviction", "status"))
             return method, create
         case "Update":
             update = a_message(rng, UpdateRequest, 0)
             assert isinstance(update, UpdateRequest)
-            update.object.CopyFrom(_object(rng, kind))
+            update.object.CopyFrom(_object(rng, kind, name))
             update.subresource = rng.choice(("", "", "", "status", "scale", "finalize"))
             return method, update
         case "Patch":
             patch = a_message(rng, PatchRequest, 0)
             assert isinstance(patch, PatchRequest)
-            patch.key.CopyFrom(_key(rng, kind))
-            patch.patch = as_json(_patch(rng, kind, rng.choice(_PATCH_TYPES)))
+            patch.key.CopyFrom(_key(rng, kind, name))
+            patch.patch = as_json(_patch(rng, kind, rng.choice(_PATCH_TYPES), name))
+            patch.type = rng.choice(PatchType.values())
+            patch.field_manager = "me"
+            patch.field_validation = ""
             patch.subresource = rng.choice(("", "", "", "status", "scale"))
             return method, patch
         case "Get":
-            return method, GetRequest(key=_key(rng, kind), subresource=rng.choice(("", "status", "scale", "x")))
+            return method, GetRequest(key=_key(rng, kind, name), subresource=rng.choice(("", "status", "scale", "x")))
         case "Delete":
             delete = a_message(rng, DeleteRequest, 0)
             assert isinstance(delete, DeleteRequest)
-            delete.key.CopyFrom(_key(rng, kind))
+            delete.key.CopyFrom(_key(rng, kind, name))
             delete.dry_run = kind.plural == "namespaces" or delete.dry_run
             return method, delete
         case "List":
             return method, _list(rng, kind)
         case "DeleteCollection":
             request = DeleteCollectionRequest(list=_list(rng, kind))
-            request.options.dry_run = kind.plural == "namespaces" or rng.random() < 0.5
+            request.options.dry_run = kind.plural == "namespaces" or rng.random() < 0.9
             return method, request
         case "Watch":
             watch = a_message(rng, WatchRequest, 0)
@@ -401,32 +417,45 @@ def _list(rng: random.Random, kind: Kind) -> ListRequest:
     request = a_message(rng, ListRequest, 0)
     assert isinstance(request, ListRequest)
     request.resource = kind.resource
-    if rng.random() < 0.7:
-        request.label_selector = request.field_selector = ""
+    if request.label_selector or request.field_selector:
+        request.label_selector, request.field_selector = rng.choice(_SELECTORS), ""
     if rng.random() < 0.7:
         setattr(request, "continue", "")
     return request
 
 
-def _key(rng: random.Random, kind: Kind) -> ObjectKey:
+def _key(rng: random.Random, kind: Kind, name: str) -> ObjectKey:
     if rng.random() < 0.1:
         key = a_message(rng, ObjectKey, 0)
         assert isinstance(key, ObjectKey)
         return key
-    names = ("a", "b") if kind.plural == "namespaces" else NAMES
-    return ObjectKey(resource=kind.resource, namespace="default" if kind.namespaced else "", name=rng.choice(names))
+    return ObjectKey(resource=kind.resource, namespace="default" if kind.namespaced else "", name=name)
 
 
-def _object(rng: random.Random, kind: Kind) -> Any:
+def _kind(rng: random.Random) -> Kind:
+    """Any kind; some are met more often, so that their objects exist."""
+    chance = rng.random()
+    if chance < 0.4:
+        return rng.choice([each for each in all_kinds() if each.resource in _FREQUENT])
+    return rng.choice(all_kinds() if chance < 0.95 else [each for each in served_kinds() if each.kind])
+
+
+_FREQUENT: Final = frozenset({
+    "pods", "services", "configmaps", "secrets", "deployments.apps", "nodes", "events", "poddisruptionbudgets.policy",
+    "statefulsets.apps", "jobs.batch", "replicationcontrollers", "controllerrevisions.apps", "namespaces",
+})  # fmt: skip
+
+
+def _object(rng: random.Random, kind: Kind, name: str) -> Any:
     """An object of the schema in its wrapping: one that JSON could say, or one that only protobuf can."""
     if rng.random() < 0.5:
         for _ in range(3):
             try:
-                return wrap(from_json(an_object(rng, kind), unknown="ignore").obj)
+                return wrap(from_json(an_object(rng, kind, name), unknown="ignore").obj)
             except (ApiError, RecursionError):
                 continue
     obj = cast(Any, a_message(rng, cast(Any, kind.message)))
-    obj.metadata.name = rng.choice(NAMES)
+    obj.metadata.name = name
     obj.metadata.namespace = "default" if kind.namespaced else ""
     return wrap(obj)
 
