@@ -125,14 +125,15 @@ def _decoder(each: FieldDescriptor) -> _Decode:
 def _message_decoder(each: FieldDescriptor) -> _Decode:
     name = each.name
     fill = _filler(each)
-    always = bool(option(each, options_pb2.always))
+    # The absence of a time is null, that of another part is written as an empty one.
+    always = bool(option(each, options_pb2.always)) and cast(Descriptor, each.message_type).name != "Timestamp"
 
     def decode_one(message: Any, value: object, path: _Path, context: _Context, depth: int) -> None:
         part = getattr(message, name)
         part.SetInParent()
         fill(part, value, path, context, depth + 1)
         if always and not part.ListFields():
-            message.ClearField(name)  # that is how its absence was written
+            message.ClearField(name)
 
     def decode_list(message: Any, value: object, path: _Path, context: _Context, depth: int) -> None:
         if not isinstance(value, list):

@@ -20,6 +20,7 @@ from orchestrator.server.rest.options import flag, is_dry_run, number
 from orchestrator.server.rest.paths import Target
 
 _YAML_TYPES: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
+_YAML_WEIGHT: Final = 50
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/plain", "*/*"})
 PATCH_TYPES: Final[Mapping[str, PatchType.ValueType]] = {
     "application/merge-patch+json": PatchType.MERGE,
@@ -42,6 +43,11 @@ class Sent:
 
     obj: KubeObject
     warnings: tuple[str, ...]
+
+
+def weight(body: bytes, content_type: str) -> int:
+    """How dear reading a body is, in bytes of JSON: YAML takes as long as far more."""
+    return len(body) * _YAML_WEIGHT if content_type in _YAML_TYPES else len(body)
 
 
 def read_object(target: Target, body: bytes, content_type: str, query: Mapping[str, str]) -> Sent:

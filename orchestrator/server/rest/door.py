@@ -25,6 +25,7 @@ from orchestrator.api import errors
 from orchestrator.api.kinds import wrap
 from orchestrator.api.v1 import (
     CreateRequest,
+    DeleteRequest,
     GetRequest,
     ObjectKey,
     PatchRequest,
@@ -39,7 +40,7 @@ from orchestrator.server.registry import Answer, Registry
 from orchestrator.server.rest import answers, discovery, openapi, openapi_protobuf
 from orchestrator.server.rest.about import About
 from orchestrator.server.rest.answers import ListHead, Shape, Shapes
-from orchestrator.server.rest.bodies import APPLY_TYPES, patch_type, read_delete, read_object
+from orchestrator.server.rest.bodies import APPLY_TYPES, Sent, patch_type, read_delete, read_object, weight
 from orchestrator.server.rest.json_bytes import dump
 from orchestrator.server.rest.negotiation import JSON, YAML, NotAcceptable, Wanted, accepted
 from orchestrator.server.rest.options import (
@@ -56,6 +57,7 @@ from orchestrator.server.rest.peer import identity_of_connection
 from orchestrator.server.rest.pod_streams import RestStreams
 from orchestrator.server.rest.receiving import body_of
 from orchestrator.server.rest.sending import compressor, failed, one, sent, told
+from orchestrator.server.workshop import Workshop
 
 log = logging.getLogger("rest")
 
@@ -97,6 +99,7 @@ class RestDoor:
         self._deletion = CollectionDeletion(registry, collections)
         self._shapes = Shapes(now)
         self._rng = rng
+        self._workshop = Workshop()
         self._verbs: Mapping[str, Answerer] = {
             "get": self._get,
             "list": self._list,
@@ -190,7 +193,7 @@ class RestDoor:
 
     async def _create(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        read = read_object(target, await body_of(request), _media_type(request), request.query)
+        read = await self._object(request, target)
         answer = await self._registry.create(
             caller,
             CreateRequest(
@@ -207,7 +210,7 @@ class RestDoor:
 
     async def _update(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        read = read_object(target, await body_of(request), _media_type(request), request.query)
+        read = await self._object(request, target)
         answer = await self._registry.update(
             caller,
             UpdateRequest(
@@ -242,7 +245,7 @@ class RestDoor:
 
     async def _delete(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _OBJECT_SHAPES)
-        deletion = read_delete(await body_of(request), _media_type(request), request.query)
+        deletion = await self._deletion_options(request)
         deletion.key.CopyFrom(_key(target))
         stored = await self._registry.delete(caller, deletion)
         if stored.removed and target.kind.kind not in _RETURNED:
@@ -266,7 +269,7 @@ class RestDoor:
 
     async def _delete_collection(self, request: web.BaseRequest, caller: Caller, target: Target) -> web.StreamResponse:
         wanted, shape = self._shape(request, target, _LIST_SHAPES)
-        options = read_delete(await body_of(request), _media_type(request), request.query)
+        options = await self._deletion_options(request)
         page = await self._deletion.delete(caller, list_request(target.kind, target.namespace, request.query), options)
         pieces = [shape.begin(target.kind, ListHead(page.revision)), *answers.joined(shape, page.items), shape.end]
         return await sent(request, b"".join(pieces), wanted)
@@ -337,6 +340,15 @@ class RestDoor:
             await response.write(answers.failed_watch(error))
         await response.write_eof()
         return response
+
+    async def _object(self, request: web.BaseRequest, target: Target) -> Sent:
+        body, media_type = await body_of(request), _media_type(request)
+        size = weight(body, media_type)
+        return await self._workshop.do(size, lambda: read_object(target, body, media_type, request.query))
+
+    async def _deletion_options(self, request: web.BaseRequest) -> DeleteRequest:
+        body, media_type = await body_of(request), _media_type(request)
+        return await self._workshop.do(weight(body, media_type), lambda: read_delete(body, media_type, request.query))
 
     def _shape(self, request: web.BaseRequest, target: Target, shapes: frozenset[str]) -> tuple[Wanted, Shape]:
         wanted = accepted(request.headers.get("Accept", ""), shapes=shapes)

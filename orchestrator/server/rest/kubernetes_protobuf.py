@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import importlib.resources
-import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -23,6 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from orchestrator.api import errors
+from orchestrator.api.manifest import read_json
 from orchestrator.api.schema import map_value
 
 MEDIA_TYPE: Final = "application/vnd.kubernetes.protobuf"
@@ -67,7 +67,7 @@ def read(body: bytes, ours: Callable[[str, str], Descriptor | None]) -> dict[str
         raise errors.BadRequest(f"the request body is not {MEDIA_TYPE}: it does not begin as one")
     try:
         envelope: Any = _class(_ENVELOPE).FromString(body[len(MAGIC) :])
-        version, kind = envelope.type.apiVersion, envelope.type.kind
+        version, kind = _text(envelope.type.apiVersion), _text(envelope.type.kind)
         message = _class(_table_name(version, kind)).FromString(envelope.raw)
     except KeyError:
         raise errors.BadRequest(f'no kind "{kind}" is registered for version "{version}" in protobuf') from None
@@ -105,7 +105,7 @@ def _converted(each: FieldDescriptor, value: Any, own: FieldDescriptor | None) -
     if entry is not None:
         inside = map_value(own) if own is not None else None
         below = inside.message_type if inside is not None else None
-        return {key: _one(entry, value[key], below) for key in value}
+        return {_text(key): _one(entry, value[key], below) for key in value}
     if each.is_repeated:
         return [_one(each, item, inner) for item in value]
     return _one(each, value, inner)
@@ -114,10 +114,19 @@ def _converted(each: FieldDescriptor, value: Any, own: FieldDescriptor | None) -
 def _one(each: FieldDescriptor, value: Any, ours: Descriptor | None) -> Any:
     if each.type == FieldDescriptor.TYPE_BYTES:
         return base64.b64encode(value).decode()
+    if each.type == FieldDescriptor.TYPE_STRING:
+        return _text(value)
     if each.message_type is None:
         return value
     special = _SPECIAL.get(each.message_type.name)
     return special(value) if special is not None else _object(value, ours)
+
+
+def _text(value: str | bytes) -> str:
+    """A text. Bytes that are no UTF-8 stay bytes in this form of protobuf."""
+    if isinstance(value, bytes):
+        raise errors.BadRequest("the request body has a text that is not UTF-8")
+    return value
 
 
 def _time(value: Any) -> str | None:
@@ -131,28 +140,25 @@ def _time(value: Any) -> str | None:
 
 
 def _int_or_string(value: Any) -> int | str:
-    text: int | str = value.strVal if value.type == 1 else value.intVal
+    text: int | str = _text(value.strVal) if value.type == 1 else value.intVal
     return text
 
 
 def _raw_json(value: Any) -> Any:
     raw: bytes = next((each for _, each in value.ListFields()), b"")
-    try:
-        return json.loads(raw) if raw else None
-    except (ValueError, RecursionError) as error:
-        raise errors.BadRequest(f"the request body has a part that is not valid JSON: {error}") from error
+    return read_json(raw, "a part of the request body") if raw else None
 
 
 _SPECIAL: Final[Mapping[str, Callable[[Any], Any]]] = {
     "meta_v1_Time": _time,
     "meta_v1_MicroTime": _time,
-    "api_resource_Quantity": lambda value: value.string,
+    "api_resource_Quantity": lambda value: _text(value.string),
     "util_intstr_IntOrString": _int_or_string,
     "meta_v1_FieldsV1": _raw_json,
     "runtime_RawExtension": _raw_json,
-    "authentication_v1_ExtraValue": lambda value: list(value.items),
-    "authorization_v1_ExtraValue": lambda value: list(value.items),
-    "certificates_v1_ExtraValue": lambda value: list(value.items),
+    "authentication_v1_ExtraValue": lambda value: [_text(each) for each in value.items],
+    "authorization_v1_ExtraValue": lambda value: [_text(each) for each in value.items],
+    "certificates_v1_ExtraValue": lambda value: [_text(each) for each in value.items],
 }
 
 
